@@ -24,6 +24,7 @@ var layers = []string{
 	"internal/audit",
 	"internal/secrets",
 	"internal/config",
+	"internal/kernel",
 	"internal/profile",
 	"internal/policy",
 	"internal/engine",

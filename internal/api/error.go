@@ -83,8 +83,9 @@ func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 type Error struct {
 	// Kind classifies the failure.
 	Kind Kind
-	// Rule names the rule that refused, for denials: a stable word such as
-	// "project.protected". Empty elsewhere.
+	// Rule names the rule that refused: a stable word such as
+	// "project.protected", or "input.name" for input that is not valid. Empty
+	// where nothing refused.
 	Rule string
 	// Msg says what is wrong: lower case, no full stop.
 	Msg string
@@ -110,7 +111,13 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Invalidf returns a [KindInvalid] error with the given hint.
 func Invalidf(hint, format string, args ...any) *Error {
-	return &Error{Kind: KindInvalid, Msg: fmt.Sprintf(format, args...), Hint: hint}
+	return &Error{Kind: KindInvalid, Rule: "input", Msg: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+// By names the rule that refused and returns the same error.
+func (e *Error) By(rule string) *Error {
+	e.Rule = rule
+	return e
 }
 
 // Deniedf returns a [KindDenied] error made by the given rule.

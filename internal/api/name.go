@@ -16,7 +16,7 @@ type Name string
 func (n *Name) UnmarshalText(text []byte) error {
 	s := string(text)
 	if !namePattern.MatchString(s) {
-		return Invalidf("use 1 to 63 of a-z 0-9 _ . - and start with a letter or digit", "session name %s is not valid", quote(s))
+		return Invalidf("use 1 to 63 of a-z 0-9 _ . - and start with a letter or digit", "session name %s is not valid", quote(s)).By("input.name")
 	}
 	*n = Name(s)
 	return nil
@@ -42,7 +42,7 @@ type Ref string
 func (r *Ref) UnmarshalText(text []byte) error {
 	s := string(text)
 	if !namePattern.MatchString(s) {
-		return Invalidf("run `ccc session list` for the names and ids", "session %s is not a name or an id", quote(s))
+		return Invalidf("run `ccc session list` for the names and ids", "session %s is not a name or an id", quote(s)).By("input.ref")
 	}
 	*r = Ref(s)
 	return nil

@@ -19,7 +19,7 @@ func (b *Bytes) UnmarshalText(text []byte) error {
 	s := string(text)
 	n, err := units.RAMInBytes(s)
 	if err != nil || n <= 0 || len(s) > 32 {
-		return Invalidf("write a number and a unit, for example 512m or 4g", "size %s is not valid", quote(s))
+		return Invalidf("write a number and a unit, for example 512m or 4g", "size %s is not valid", quote(s)).By("input.size")
 	}
 	*b = Bytes(n)
 	return nil
@@ -47,7 +47,7 @@ type Duration time.Duration
 // a whole number.
 func (d *Duration) UnmarshalText(text []byte) error {
 	s := string(text)
-	bad := Invalidf("write a number and a unit, for example 90s, 8h or 2d", "duration %s is not valid", quote(s))
+	bad := Invalidf("write a number and a unit, for example 90s, 8h or 2d", "duration %s is not valid", quote(s)).By("input.duration")
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		n, err := strconv.ParseUint(days, 10, 16)
 		if err != nil || n == 0 {
@@ -91,7 +91,7 @@ func (c *CPUs) UnmarshalText(text []byte) error {
 	s := string(text)
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil || math.IsNaN(f) || f < 0.01 || f > 1024 || len(s) > 32 {
-		return Invalidf("write a number of processors, for example 2 or 0.5", "cpus %s is not valid", quote(s))
+		return Invalidf("write a number of processors, for example 2 or 0.5", "cpus %s is not valid", quote(s)).By("input.cpus")
 	}
 	*c = CPUs(math.Round(f * 1000))
 	return nil
@@ -110,7 +110,7 @@ type Count int64
 func (c *Count) UnmarshalText(text []byte) error {
 	n, err := strconv.ParseInt(string(text), 10, 32)
 	if err != nil || n < 1 {
-		return Invalidf("write a whole number of at least 1", "number %s is not valid", quote(string(text)))
+		return Invalidf("write a whole number of at least 1", "number %s is not valid", quote(string(text))).By("input.number")
 	}
 	*c = Count(n)
 	return nil

@@ -39,7 +39,7 @@ const maxList = 64
 // Validate checks what the field types cannot check alone. It returns a
 // [KindInvalid] error.
 func (r CreateRequest) Validate() error {
-	if err := checkPath("project", r.Project); err != nil {
+	if err := CheckPath("project", r.Project); err != nil {
 		return err
 	}
 	if len(r.Mounts) > maxList || len(r.Env) > maxList || len(r.Labels) > maxList {

@@ -21,7 +21,7 @@ type EnvVar struct{ Key, Value string }
 func (e *EnvVar) UnmarshalText(text []byte) error {
 	key, value, ok := strings.Cut(string(text), "=")
 	if !ok || !envKey.MatchString(key) {
-		return Invalidf("write NAME=VALUE, for example EDITOR=vi", "environment variable %s is not valid", quote(string(text)))
+		return Invalidf("write NAME=VALUE, for example EDITOR=vi", "environment variable %s is not valid", quote(string(text))).By("input.env")
 	}
 	if err := checkText("environment variable "+key, value); err != nil {
 		return err
@@ -42,11 +42,11 @@ type Label struct{ Key, Value string }
 func (l *Label) UnmarshalText(text []byte) error {
 	key, value, ok := strings.Cut(string(text), "=")
 	if !ok || !labelKey.MatchString(key) {
-		return Invalidf("write key=value, the key of a-z 0-9 . _ / -", "label %s is not valid", quote(string(text)))
+		return Invalidf("write key=value, the key of a-z 0-9 . _ / -", "label %s is not valid", quote(string(text))).By("input.label")
 	}
 	for _, space := range []string{"io.ccc", "io.containers", "io.podman", "io.buildah", "run.oci"} {
 		if key == space || strings.HasPrefix(key, space+".") {
-			return Invalidf("choose a key of your own, for example team="+value, "label %s is reserved", quote(key))
+			return Invalidf("choose a key of your own, for example team="+value, "label %s is reserved", quote(key)).By("input.label")
 		}
 	}
 	if err := checkText("label "+key, value); err != nil {
@@ -74,16 +74,16 @@ type Mount struct {
 // container engines split their own mount syntax there.
 func (m *Mount) UnmarshalText(text []byte) error {
 	s := string(text)
-	bad := Invalidf("write SRC:DST or SRC:DST:rw, for example ~/data:/data", "mount %s is not valid", quote(s))
+	bad := Invalidf("write SRC:DST or SRC:DST:rw, for example ~/data:/data", "mount %s is not valid", quote(s)).By("input.mount")
 	parts := strings.Split(s, ":")
 	if len(parts) < 2 || len(parts) > 3 || len(parts) == 3 && parts[2] != "rw" && parts[2] != "ro" {
 		return bad
 	}
 	src, dst := parts[0], parts[1]
-	if err := checkPath("mount source", src); err != nil {
+	if err := CheckPath("mount source", src); err != nil {
 		return err
 	}
-	if err := checkPath("mount target", dst); err != nil {
+	if err := CheckPath("mount target", dst); err != nil {
 		return err
 	}
 	if !path.IsAbs(dst) || path.Clean(dst) != dst || dst == "/" {
@@ -102,17 +102,17 @@ func (m Mount) MarshalText() ([]byte, error) {
 	return []byte(s), nil
 }
 
-// checkPath refuses a path that is empty, begins with a dash (it would be read
+// CheckPath refuses a path that is empty, begins with a dash (it would be read
 // as an option), holds a separator of mount syntax, or fails checkText.
-func checkPath(field, s string) error {
+func CheckPath(field, s string) error {
 	if err := checkText(field, s); err != nil {
 		return err
 	}
 	if s == "" || strings.HasPrefix(s, "-") {
-		return Invalidf("write a path; put ./ in front of one that begins with a dash", "%s %s is not a path", field, quote(s))
+		return Invalidf("write a path; put ./ in front of one that begins with a dash", "%s %s is not a path", field, quote(s)).By("input.path")
 	}
 	if strings.ContainsAny(s, ":,\\\"") {
-		return Invalidf("rename the directory, or reach it through another path", "%s %s contains one of : , \\ \"", field, quote(s))
+		return Invalidf("rename the directory, or reach it through another path", "%s %s contains one of : , \\ \"", field, quote(s)).By("input.path")
 	}
 	return nil
 }
@@ -125,7 +125,7 @@ type Image string
 func (i *Image) UnmarshalText(text []byte) error {
 	s := string(text)
 	if !imageRef.MatchString(s) || strings.Contains(s, "..") || strings.Contains(s, "//") {
-		return Invalidf("run `ccc image list` for the images there are", "image %s is not a valid reference", quote(s))
+		return Invalidf("run `ccc image list` for the images there are", "image %s is not a valid reference", quote(s)).By("input.image")
 	}
 	*i = Image(s)
 	return nil
@@ -141,7 +141,7 @@ type Level string
 // UnmarshalText parses a level's name; whether it exists is policy's business.
 func (l *Level) UnmarshalText(text []byte) error {
 	if !wordName.MatchString(string(text)) {
-		return Invalidf("use strict, standard or trusted", "profile %s is not valid", quote(string(text)))
+		return Invalidf("use strict, standard or trusted", "profile %s is not valid", quote(string(text))).By("input.profile")
 	}
 	*l = Level(text)
 	return nil
@@ -168,7 +168,7 @@ func (w *Workspace) UnmarshalText(text []byte) error {
 		*w = v
 		return nil
 	}
-	return Invalidf("use overlay or bind", "workspace %s is not valid", quote(string(text)))
+	return Invalidf("use overlay or bind", "workspace %s is not valid", quote(string(text))).By("input.workspace")
 }
 
 // MarshalText returns the mode.
@@ -193,7 +193,7 @@ func (r *Require) UnmarshalText(text []byte) error {
 		*r = v
 		return nil
 	}
-	return Invalidf("use enforced or fallback", "posture %s cannot be required", quote(string(text)))
+	return Invalidf("use enforced or fallback", "posture %s cannot be required", quote(string(text))).By("input.require")
 }
 
 // MarshalText returns the word.

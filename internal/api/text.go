@@ -18,14 +18,14 @@ const maxText = 4096
 // else than what is executed), and more than maxText bytes.
 func checkText(field, s string) error {
 	if len(s) > maxText {
-		return Invalidf("shorten it to at most 4096 bytes", "%s is too long: %d bytes", field, len(s))
+		return Invalidf("shorten it to at most 4096 bytes", "%s is too long: %d bytes", field, len(s)).By("input.text")
 	}
 	if !utf8.ValidString(s) {
-		return Invalidf("use UTF-8", "%s is not valid UTF-8: %s", field, quote(s))
+		return Invalidf("use UTF-8", "%s is not valid UTF-8: %s", field, quote(s)).By("input.text")
 	}
 	for _, r := range s {
 		if !printable(r) {
-			return Invalidf("remove the character", "%s contains the character %U: %s", field, r, quote(s))
+			return Invalidf("remove the character", "%s contains the character %U: %s", field, r, quote(s)).By("input.text")
 		}
 	}
 	return nil

@@ -8,7 +8,9 @@
 // field for privileges, capabilities, devices, host namespaces or hooks, so
 // that no mistake above this package can ask for them.
 //
-// The package contains no behaviour and knows no engine's wire format.
+// The package contains no behaviour beyond checking (the Check methods, which
+// every engine calls first, so that none is laxer than another) and knows no
+// engine's wire format.
 package engine
 
 import (

@@ -1,0 +1,129 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"text/template"
+	"time"
+
+	"github.com/ccc-dev/ccc/internal/api"
+	"github.com/ccc-dev/ccc/internal/session"
+)
+
+// printJSON prints a result as indented JSON.
+func (r *run) printJSON(v any) error {
+	enc := json.NewEncoder(r.Out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// printError prints each failure of a joined error with its hint.
+func (r *run) printError(err error, asJSON bool) {
+	for _, e := range flatten(err) {
+		report := api.ReportOf(e)
+		if asJSON {
+			// An encoder of strings cannot fail, and a stderr that is gone has
+			// no reader.
+			_ = json.NewEncoder(r.Err).Encode(struct {
+				Error api.Report `json:"error"`
+			}{report})
+			continue
+		}
+		r.say("error: %s", report.Message)
+		if report.Hint != "" {
+			r.say("hint: %s", report.Hint)
+		}
+	}
+}
+
+// flatten returns the errors that a join holds.
+func flatten(err error) []error {
+	var joined interface{ Unwrap() []error }
+	if j, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only the outermost join is taken apart
+		joined = j
+	}
+	if joined == nil {
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, flatten(e)...)
+	}
+	return all
+}
+
+// say prints a line of talk. A stderr that is gone has no reader.
+func (r *run) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(r.Err, "ccc: "+format+"\n", args...)
+}
+
+// progress prints a line of talk unless --quiet.
+func (r *run) progress(format string, args ...any) {
+	if !r.global.Quiet {
+		r.say(format, args...)
+	}
+}
+
+// table prints rows below a header: aligned on a terminal, tab-separated and
+// without header elsewhere, so that `cut` and `awk` can read them.
+func (r *run) table(header []string, rows [][]string) error {
+	out := io.Writer(r.Out)
+	if r.Terminal != nil {
+		tw := tabwriter.NewWriter(r.Out, 0, 0, 2, ' ', 0)
+		defer tw.Flush()
+		out = tw
+		rows = append([][]string{header}, rows...)
+	}
+	for _, row := range rows {
+		for i := range row {
+			row[i] = api.Printable(row[i])
+		}
+		if _, err := fmt.Fprintln(out, strings.Join(row, "\t")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printFormat prints each item through a Go template, one line each.
+func printFormat[T any](r *run, format string, items []T) error {
+	t, err := template.New("format").Option("missingkey=error").Parse(format)
+	if err != nil {
+		return api.Invalidf("for example --format '{{.Name}}'", "--format: %s", strings.TrimPrefix(err.Error(), "template: ")).By("input.format")
+	}
+	for _, item := range items {
+		var b strings.Builder
+		if err := t.Execute(&b, item); err != nil {
+			return api.Invalidf("run with --json to see the fields", "--format: %s", strings.TrimPrefix(err.Error(), "template: ")).By("input.format")
+		}
+		if _, err := fmt.Fprintln(r.Out, api.Printable(b.String())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// posture prints a session's controls, the weak ones first in words.
+func (r *run) posture(p api.Posture) error {
+	rows := make([][]string, len(p))
+	for i, c := range p {
+		rows[i] = []string{string(c.State), c.Name, c.Detail}
+	}
+	return r.table([]string{"STATE", "CONTROL", "DETAIL"}, rows)
+}
+
+// left renders how much of a session's life is left.
+func left(s api.Session, now time.Time) string {
+	if s.Status == api.StatusBroken {
+		return "-"
+	}
+	d := session.Expires(s, now)
+	if d == 0 {
+		return "none"
+	}
+	return api.Duration(d.Truncate(time.Minute)).String()
+}

@@ -1,0 +1,290 @@
+// Package kernel reads what the kernel itself says of a session's first
+// process: its privileges, its mounts, the limits of its control group. It is
+// the evidence behind a session's posture, independent of what the engine was
+// asked for or claims.
+//
+// The package only reads. It must not judge; that is the core's work.
+package kernel
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Facts are what was read of one process, see proc(5).
+type Facts struct {
+	// NoNewPrivs is the no_new_privs bit (prctl(2), PR_SET_NO_NEW_PRIVS).
+	NoNewPrivs bool
+	// CapBounding and CapEffective are capability masks (capabilities(7)).
+	CapBounding, CapEffective uint64
+	// Seccomp is the mode: 2 is a filter (seccomp(2)).
+	Seccomp int
+	// UID is the effective user on the host.
+	UID int
+	// UserNamespace tells that the process has a user namespace of its own.
+	UserNamespace bool
+	// NetworkInterfaces are those of its network namespace.
+	NetworkInterfaces []string
+	// LSM is its label, empty if no such module confines it.
+	LSM string
+	// Mounts are its mount points.
+	Mounts []Mount
+	// Cgroup holds the limits of its control group.
+	Cgroup Cgroup
+}
+
+// Mount is one line of mountinfo, and the file its mount point leads to.
+type Mount struct {
+	Point, Type string
+	// Options are those of the mount point, SuperOptions of the file system.
+	Options, SuperOptions []string
+	// Dev and Ino identify what is found at the point from inside; zero if it
+	// could not be read.
+	Dev, Ino uint64
+}
+
+// Cgroup are limits in force on a process, the tightest of its group and the
+// groups above it. A nil field means that none is.
+type Cgroup struct {
+	Memory, Swap, PIDs *int64
+	// CPUs in thousandths.
+	CPUs *int64
+}
+
+// Reader reads facts. The zero value reads from /proc and /sys/fs/cgroup.
+type Reader struct {
+	// Proc and Cgroup replace those two directories.
+	Proc, CgroupRoot string
+}
+
+// Process returns the facts of a process of the calling user. points are the
+// mount points whose identity is wanted. It fails if the process is gone or
+// belongs to somebody else.
+func (r Reader) Process(pid int, points []string) (Facts, error) {
+	dir := filepath.Join(or(r.Proc, "/proc"), strconv.Itoa(pid))
+	var f Facts
+	if err := readStatus(dir, &f); err != nil {
+		return Facts{}, fmt.Errorf("read process %d: %w", pid, err)
+	}
+	mounts, err := readMounts(filepath.Join(dir, "mountinfo"))
+	if err != nil {
+		return Facts{}, fmt.Errorf("read mounts of process %d: %w", pid, err)
+	}
+	f.Mounts = mounts
+	if err := identify(filepath.Join(dir, "root"), &f, points); err != nil {
+		return Facts{}, err
+	}
+	if f.NetworkInterfaces, err = interfaces(filepath.Join(dir, "net", "dev")); err != nil {
+		return Facts{}, fmt.Errorf("read network of process %d: %w", pid, err)
+	}
+	own, err := os.Readlink(filepath.Join(or(r.Proc, "/proc"), "self", "ns", "user"))
+	if err != nil {
+		return Facts{}, err
+	}
+	theirs, err := os.Readlink(filepath.Join(dir, "ns", "user"))
+	if err != nil {
+		return Facts{}, err
+	}
+	f.UserNamespace = own != theirs
+	f.LSM = label(filepath.Join(dir, "attr", "current"))
+	f.Cgroup, err = readCgroup(filepath.Join(dir, "cgroup"), or(r.CgroupRoot, "/sys/fs/cgroup"))
+	return f, err
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+// readStatus fills what /proc/PID/status tells.
+func readStatus(dir string, f *Facts) error {
+	data, err := os.ReadFile(filepath.Join(dir, "status"))
+	if err != nil {
+		return err
+	}
+	seen := 0
+	for line := range strings.Lines(string(data)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		value = strings.TrimSpace(value)
+		var err error
+		switch key {
+		case "NoNewPrivs":
+			f.NoNewPrivs = value == "1"
+		case "CapBnd":
+			f.CapBounding, err = strconv.ParseUint(value, 16, 64)
+		case "CapEff":
+			f.CapEffective, err = strconv.ParseUint(value, 16, 64)
+		case "Seccomp":
+			f.Seccomp, err = strconv.Atoi(value)
+		case "Uid":
+			_, err = fmt.Sscanf(value, "%d %d", new(int), &f.UID)
+		default:
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		seen++
+	}
+	if seen != 5 {
+		return errors.New("status is not whole")
+	}
+	return nil
+}
+
+// readMounts parses /proc/PID/mountinfo (proc_pid_mountinfo(5)).
+func readMounts(file string) ([]Mount, error) {
+	fh, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer fh.Close()
+	var mounts []Mount
+	in := bufio.NewScanner(fh)
+	// A line holds overlay options, which may name many layers.
+	in.Buffer(nil, 1<<20)
+	for in.Scan() {
+		before, after, ok := strings.Cut(in.Text(), " - ")
+		head, tail := strings.Fields(before), strings.Fields(after)
+		if !ok || len(head) < 6 || len(tail) < 3 {
+			return nil, fmt.Errorf("mountinfo line %q", in.Text())
+		}
+		mounts = append(mounts, Mount{
+			Point: unescape(head[4]), Type: tail[0],
+			Options: strings.Split(head[5], ","), SuperOptions: strings.Split(unescape(tail[2]), ","),
+		})
+	}
+	return mounts, in.Err()
+}
+
+// unescape undoes the octal escapes of mountinfo.
+func unescape(s string) string {
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+}
+
+// identify fills Dev and Ino of the wanted mount points, seen from inside.
+func identify(root string, f *Facts, points []string) error {
+	for _, p := range points {
+		var st unix.Stat_t
+		if err := unix.Lstat(path.Join(root, p), &st); err != nil {
+			return fmt.Errorf("look at %s inside: %w", p, err)
+		}
+		// The last mount on a point is the one that is seen.
+		for i := len(f.Mounts) - 1; i >= 0; i-- {
+			if f.Mounts[i].Point == p {
+				f.Mounts[i].Dev, f.Mounts[i].Ino = st.Dev, st.Ino
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// interfaces lists the network interfaces of a namespace but for loopback.
+func interfaces(file string) ([]string, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for line := range strings.Lines(string(data)) {
+		if name, _, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) != "lo" {
+			names = append(names, strings.TrimSpace(name))
+		}
+	}
+	return names, nil
+}
+
+// label returns the security module's label, empty when none confines the
+// process or no module is there.
+func label(file string) string {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	l := strings.TrimRight(string(data), "\x00\n ")
+	// "crun (unconfined)" is AppArmor's word for a label that confines nothing.
+	if l == "unconfined" || strings.HasSuffix(l, "(unconfined)") {
+		return ""
+	}
+	return l
+}
+
+// readCgroup returns the limits of the process's version 2 control group.
+// Without one there are none.
+func readCgroup(file, root string) (Cgroup, error) {
+	fh, err := os.Open(file)
+	if err != nil {
+		return Cgroup{}, err
+	}
+	defer fh.Close()
+	data, err := io.ReadAll(io.LimitReader(fh, 64<<10))
+	if err != nil {
+		return Cgroup{}, err
+	}
+	group := ""
+	for line := range strings.Lines(string(data)) {
+		if p, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
+			group = p
+		}
+	}
+	var c Cgroup
+	if group == "" || !path.IsAbs(group) || strings.HasPrefix(path.Clean(group), "/..") {
+		return c, nil
+	}
+	for dir := path.Clean(group); dir != "/"; dir = path.Dir(dir) {
+		at := filepath.Join(root, dir)
+		c.Memory = tightest(c.Memory, number(filepath.Join(at, "memory.max")))
+		c.Swap = tightest(c.Swap, number(filepath.Join(at, "memory.swap.max")))
+		c.PIDs = tightest(c.PIDs, number(filepath.Join(at, "pids.max")))
+		c.CPUs = tightest(c.CPUs, quota(filepath.Join(at, "cpu.max")))
+	}
+	return c, nil
+}
+
+// tightest returns the smaller of two limits; nil is none.
+func tightest(a, b *int64) *int64 {
+	if a == nil || b != nil && *b < *a {
+		return b
+	}
+	return a
+}
+
+// number reads a limit file; nil for "max" and for a file that is not there.
+func number(file string) *int64 {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
+	if err != nil {
+		return nil
+	}
+	return &n
+}
+
+// quota reads cpu.max, "QUOTA PERIOD" in microseconds, as thousandths of a
+// processor.
+func quota(file string) *int64 {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	var q, period int64
+	if _, err := fmt.Sscanf(string(data), "%d %d", &q, &period); err != nil || period <= 0 {
+		return nil
+	}
+	n := q * 1000 / period
+	return &n
+}

@@ -1,0 +1,101 @@
+package session
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ccc-dev/ccc/internal/api"
+	"github.com/ccc-dev/ccc/internal/engine"
+	"github.com/ccc-dev/ccc/internal/kernel"
+	"github.com/ccc-dev/ccc/internal/policy"
+	"github.com/ccc-dev/ccc/internal/spec"
+)
+
+// attest holds a running container against what was granted: the configuration
+// that the OCI runtime really got, and what the kernel says of the first
+// process. It returns the posture, or an error that names every difference. A
+// container that differs must not be used: something between us and the kernel
+// did not do what it was told.
+func (c *Core) attest(want engine.Container, in engine.Instance, t policy.Terms) (api.Posture, error) {
+	bad := spec.Check(want, in.Spec)
+	points := make([]string, 0, len(t.Mounts)+1)
+	points = append(points, spec.WorkDir)
+	for _, m := range t.Mounts {
+		points = append(points, m.Target)
+	}
+	facts, err := c.Kernel(in.PID, points)
+	if err != nil {
+		return nil, fmt.Errorf("attest: %w", err)
+	}
+	bad = append(bad, checkFacts(facts, t)...)
+	if len(bad) > 0 {
+		lines := make([]string, len(bad))
+		for i, m := range bad {
+			lines[i] = m.String()
+		}
+		return nil, &api.Error{
+			Kind: api.KindDegraded, Rule: "attest",
+			Msg:  "the container is not what was asked for: " + strings.Join(lines, "; "),
+			Hint: "run `ccc doctor`; if it finds nothing, please report this",
+		}
+	}
+	return posture(want, facts, t), nil
+}
+
+// checkFacts returns what the kernel contradicts.
+func checkFacts(f kernel.Facts, t policy.Terms) []spec.Mismatch {
+	var bad []spec.Mismatch
+	expect := func(ok bool, field, want string, got any) {
+		if !ok {
+			bad = append(bad, spec.Mismatch{Field: field, Want: want, Got: fmt.Sprint(got)})
+		}
+	}
+	expect(f.NoNewPrivs, "NoNewPrivs", "1", 0)
+	expect(f.CapBounding == 0, "CapBnd", "0", fmt.Sprintf("%x", f.CapBounding))
+	expect(f.CapEffective == 0, "CapEff", "0", fmt.Sprintf("%x", f.CapEffective))
+	expect(f.Seccomp == 2, "Seccomp", "2", f.Seccomp)
+	expect(f.UID != 0, "Uid", "the user's own", f.UID)
+	expect(f.UserNamespace, "user namespace", "its own", "the host's")
+	expect(len(f.NetworkInterfaces) == 0, "network", "no interface", f.NetworkInterfaces)
+	root := mountAt(f, "/")
+	expect(root != nil && has(root.Options, "ro"), "root mount", "read-only", root)
+	work := mountAt(f, spec.WorkDir)
+	expect(work != nil && shows(*work, t.Project, t.Workspace), "workspace", "the project that was checked", work)
+	for _, m := range t.Mounts {
+		at := mountAt(f, m.Target)
+		expect(at != nil && at.Dev == m.Dev && at.Ino == m.Ino, "mount "+m.Target, "the path that was checked", at)
+	}
+	return bad
+}
+
+// shows tells whether a mount leads to the place that policy saw. A bind shows
+// the very directory. An overlay shows its lower directory's inode number; with
+// layers on different file systems the kernel puts the file system's index into
+// the highest bits (xino, see the kernel's overlayfs documentation), so those
+// are not compared.
+func shows(m kernel.Mount, p policy.Place, w api.Workspace) bool {
+	if w == api.WorkspaceBind {
+		return m.Dev == p.Dev && m.Ino == p.Ino
+	}
+	const xinoBits = 8
+	return m.Type == "overlay" && m.Ino<<xinoBits == p.Ino<<xinoBits
+}
+
+// mountAt returns the last mount on a point, the one that is seen.
+func mountAt(f kernel.Facts, point string) *kernel.Mount {
+	for i := len(f.Mounts) - 1; i >= 0; i-- {
+		if f.Mounts[i].Point == point {
+			return &f.Mounts[i]
+		}
+	}
+	return nil
+}
+
+func has(list []string, s string) bool {
+	for _, l := range list {
+		if l == s {
+			return true
+		}
+	}
+	return false
+}

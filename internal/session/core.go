@@ -1,0 +1,121 @@
+// Package session is the core of ccc: every operation on sessions, whoever
+// asks for it. Each method validates its request, decides, records, acts, and
+// records again; a refusal is recorded like an act. If the first record cannot
+// be written nothing happens; if the last cannot, what was made is unmade.
+//
+// The state of a session is the labels on its container. The only thing kept
+// beside them is the intent of a creation under way (see [Intents]), so that
+// what a killed process left half made is found and removed by the next.
+//
+// The core knows no front end, no wire format and no policy of its own. It
+// reads neither clock nor environment.
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ccc-dev/ccc/internal/api"
+	"github.com/ccc-dev/ccc/internal/audit"
+	"github.com/ccc-dev/ccc/internal/engine"
+	"github.com/ccc-dev/ccc/internal/kernel"
+	"github.com/ccc-dev/ccc/internal/policy"
+	"github.com/ccc-dev/ccc/internal/profile"
+	"github.com/ccc-dev/ccc/internal/spec"
+	"github.com/ccc-dev/ccc/internal/workspace"
+)
+
+// Core performs the operations. All fields are required. Its methods may be
+// called concurrently.
+type Core struct {
+	Engine engine.Engine
+	Audit  *audit.Log
+	// Dirs are where sessions write on the host.
+	Dirs workspace.Dirs
+	// Intents are the creations under way.
+	Intents Intents
+	// Levels are where policy levels are looked for, in order.
+	Levels []profile.Source
+	// Ceilings bound every session; Ground is the host's own paths.
+	Ceilings []policy.Ceiling
+	Ground   policy.Ground
+	// Defaults fill what a request leaves open.
+	Defaults Defaults
+	// Clock returns the time.
+	Clock func() time.Time
+	// Random returns so many random bytes in hexadecimal.
+	Random func(bytes int) string
+	// Kernel reads the facts of a process; see [kernel.Reader.Process].
+	Kernel func(pid int, points []string) (kernel.Facts, error)
+	// Dir is the directory that relative paths of requests start from.
+	Dir string
+}
+
+// Defaults are the configuration's answers to what a request leaves open.
+type Defaults struct {
+	Image       api.Image
+	Level       api.Level
+	Workspace   api.Workspace
+	Limits      api.Limits
+	Require     api.Require
+	MaxSessions api.Count
+}
+
+// find returns the container of the session that ref points at: by its exact
+// name, by its id, or by the beginning of its id.
+func (c *Core) find(ctx context.Context, ref api.Ref) (engine.Instance, error) {
+	in, err := c.Engine.Container(ctx, spec.ContainerName(api.Name(ref)))
+	if err == nil && in.Labels[engine.LabelSchema] != "" && in.Labels[engine.LabelName] == string(ref) {
+		return in, nil
+	}
+	if err != nil && api.KindOf(err) != api.KindNotFound {
+		return engine.Instance{}, err
+	}
+	all, err := c.Engine.ListContainers(ctx)
+	if err != nil {
+		return engine.Instance{}, err
+	}
+	match := slices.DeleteFunc(all, func(i engine.Instance) bool {
+		return !strings.HasPrefix(i.Labels[engine.LabelID], string(ref))
+	})
+	switch len(match) {
+	case 0:
+		return engine.Instance{}, &api.Error{
+			Kind: api.KindNotFound, Rule: "session.unknown",
+			Msg: fmt.Sprintf("there is no session %q", ref), Hint: "run `ccc session list` for the names and ids",
+		}
+	case 1:
+		return c.Engine.Container(ctx, match[0].ID)
+	}
+	return engine.Instance{}, &api.Error{
+		Kind: api.KindConflict, Rule: "session.ambiguous",
+		Msg: fmt.Sprintf("%d sessions have an id that begins with %q", len(match), ref), Hint: "write more of the id, or the name",
+	}
+}
+
+// idOf and nameOf read the identity that a container's labels carry.
+func idOf(in engine.Instance) api.ID     { return api.ID(in.Labels[engine.LabelID]) }
+func nameOf(in engine.Instance) api.Name { return api.Name(in.Labels[engine.LabelName]) }
+
+// briefOf names a container's session.
+func briefOf(in engine.Instance) api.Brief { return api.Brief{ID: idOf(in), Name: nameOf(in)} }
+
+// undo runs the steps that unmake something, last made first, on a context
+// that outlives the caller's: a cancelled creation must still clean up. It
+// returns cause joined with what went wrong on the way.
+func undo(ctx context.Context, cause error, steps []func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+	defer cancel()
+	errs := []error{cause}
+	for _, step := range slices.Backward(steps) {
+		errs = append(errs, step(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// undoTime is how long unmaking may take in all.
+const undoTime = 30 * time.Second

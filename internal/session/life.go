@@ -1,0 +1,152 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ccc-dev/ccc/internal/api"
+	"github.com/ccc-dev/ccc/internal/engine"
+	"github.com/ccc-dev/ccc/internal/spec"
+)
+
+// defaultGrace is the time between SIGTERM and SIGKILL if none is asked for.
+const defaultGrace = 5 * time.Second
+
+// Stop ends a session's processes. Its workspace and home stay.
+func (c *Core) Stop(ctx context.Context, caller api.Caller, req api.StopRequest) error {
+	return c.on(ctx, caller, "session.stop", req.Ref, func(in engine.Instance) error {
+		return c.Engine.StopContainer(ctx, in.ID, cmp.Or(req.Grace.Std(), defaultGrace))
+	})
+}
+
+// Start starts a stopped session again, held to what was granted when it was
+// made and to the ceilings of today, and returns it with its posture.
+func (c *Core) Start(ctx context.Context, caller api.Caller, req api.RefRequest) (api.Session, error) {
+	var s api.Session
+	err := c.on(ctx, caller, "session.start", req.Ref, func(in engine.Instance) (err error) {
+		s, err = c.startAgain(ctx, in)
+		return err
+	})
+	return s, err
+}
+
+// Restart stops a session and starts it again.
+func (c *Core) Restart(ctx context.Context, caller api.Caller, req api.StopRequest) (api.Session, error) {
+	var s api.Session
+	err := c.on(ctx, caller, "session.restart", req.Ref, func(in engine.Instance) (err error) {
+		if err = c.Engine.StopContainer(ctx, in.ID, cmp.Or(req.Grace.Std(), defaultGrace)); err != nil {
+			return err
+		}
+		s, err = c.startAgain(ctx, in)
+		return err
+	})
+	return s, err
+}
+
+// startAgain starts a container that has run before. One that turns out not to
+// be what was granted is stopped: its files may be the user's work.
+func (c *Core) startAgain(ctx context.Context, in engine.Instance) (api.Session, error) {
+	s := describe(in, c.Clock())
+	if s.Status == api.StatusExpired {
+		return s, api.Deniedf("session.expired", "ccc session rm "+string(s.Name), "session %q is past its life since %s", s.Name, s.Expires.Format(time.RFC3339))
+	}
+	want, t, err := c.granted(in)
+	if err != nil {
+		return s, err
+	}
+	if !samePlaces(t) {
+		return s, moved(t)
+	}
+	now, posture, err := c.start(ctx, in.ID, want, t)
+	if err != nil {
+		return s, undo(ctx, interrupted(ctx, err), []func(context.Context) error{
+			func(ctx context.Context) error { return c.Engine.StopContainer(ctx, in.ID, 0) },
+		})
+	}
+	s = describe(now, c.Clock())
+	s.Posture = posture
+	return s, nil
+}
+
+// Wait returns when the session's first process has ended, with its exit code.
+// It changes nothing and leaves no record.
+func (c *Core) Wait(ctx context.Context, req api.RefRequest) (api.Exited, error) {
+	in, err := c.reach(ctx, req.Ref)
+	if err != nil {
+		return api.Exited{}, err
+	}
+	code, err := c.Engine.WaitContainer(ctx, in.ID)
+	if err != nil {
+		return api.Exited{}, interrupted(ctx, err)
+	}
+	return api.Exited{Code: code}, nil
+}
+
+// Remove removes sessions with all that belongs to them. A session that is not
+// there is reported, not an error: removal can be repeated.
+func (c *Core) Remove(ctx context.Context, caller api.Caller, req api.RemoveRequest) (api.Removed, error) {
+	done := api.Removed{Sessions: []api.Brief{}}
+	if err := req.Validate(); err != nil {
+		return done, c.Refused(ctx, caller, "session.remove", err)
+	}
+	refs := req.Refs
+	if req.All {
+		all, err := c.Engine.ListContainers(ctx)
+		if err != nil {
+			return done, c.Refused(ctx, caller, "session.remove", err)
+		}
+		for _, in := range all {
+			refs = append(refs, api.Ref(idOf(in)))
+		}
+	}
+	var errs []error
+	for _, ref := range refs {
+		err := c.on(ctx, caller, "session.remove", ref, func(in engine.Instance) error {
+			if err := c.removeInstance(ctx, in); err != nil {
+				return err
+			}
+			done.Sessions = append(done.Sessions, briefOf(in))
+			return nil
+		})
+		if api.KindOf(err) == api.KindNotFound {
+			done.Missing = append(done.Missing, ref)
+			continue
+		}
+		errs = append(errs, err)
+	}
+	return done, errors.Join(errs...)
+}
+
+// removeInstance removes a session's container, then what only it used. The
+// container comes last among what names the session: if anything before fails,
+// the next attempt still finds it.
+func (c *Core) removeInstance(ctx context.Context, in engine.Instance) error {
+	id := idOf(in)
+	if !id.Valid() {
+		return c.Engine.RemoveContainer(ctx, in.ID)
+	}
+	intent, err := c.Intents.Begin(id, nameOf(in))
+	if err != nil {
+		return err
+	}
+	// From here a crash is like that of a creation: the next ccc goes on.
+	err = errors.Join(
+		c.Engine.RemoveContainer(ctx, in.ID),
+		c.removeParts(ctx, id),
+	)
+	if err != nil {
+		return errors.Join(fmt.Errorf("remove session: %w", err), intent.file.Close())
+	}
+	return intent.Done()
+}
+
+// removeParts removes what a session has beside its container.
+func (c *Core) removeParts(ctx context.Context, id api.ID) error {
+	return errors.Join(
+		c.Engine.RemoveVolume(ctx, spec.VolumeName(id)),
+		c.Dirs.Remove(id),
+	)
+}

@@ -1,0 +1,91 @@
+package session
+
+import (
+	"fmt"
+
+	"github.com/ccc-dev/ccc/internal/api"
+	"github.com/ccc-dev/ccc/internal/engine"
+	"github.com/ccc-dev/ccc/internal/kernel"
+	"github.com/ccc-dev/ccc/internal/policy"
+)
+
+// posture says of every control how well it holds, from what was read. It is
+// called for a container that passed attestation: what attestation demands is
+// enforced, the rest depends on the host. A control that ccc promises and this
+// version does not have is listed as missing.
+func posture(want engine.Container, f kernel.Facts, t policy.Terms) api.Posture {
+	p := api.Posture{
+		{Name: "user-namespace", State: api.StateEnforced, Detail: fmt.Sprintf("uid %d inside is %d outside", want.UID, f.UID)},
+		{Name: "capabilities", State: api.StateEnforced, Detail: "none, bounding set empty"},
+		{Name: "no-new-privileges", State: api.StateEnforced},
+		seccompControl(want),
+		lsmControl(f),
+		{Name: "landlock", State: api.StateMissing, Detail: "this version of ccc does not apply it"},
+		{Name: "read-only-root", State: api.StateEnforced},
+		{Name: "masked-paths", State: api.StateEnforced},
+		{Name: "network", State: api.StateEnforced, Detail: "no interface but the session's own loopback"},
+		memoryControl(want, f.Cgroup),
+		bound("cpu", want.CPUs, f.Cgroup.CPUs, api.CPUs(want.CPUs).String()),
+		pidsControl(want, f.Cgroup),
+		{Name: "tmp-size", State: api.StateEnforced, Detail: api.Bytes(want.Tmpfs[0].Size).String()},
+		{Name: "disk", State: api.StateMissing, Detail: "the workspace copy and the home volume are bounded by the disk alone"},
+		{Name: "lifetime", State: api.StateEnforced, Detail: t.Limits.TTL.String() + " after each start, ended by the engine's monitor"},
+		{Name: "idle-time", State: api.StateMissing, Detail: "this version of ccc does not end idle sessions"},
+		workspaceControl(t),
+		{Name: "hidden-files", State: api.StateMissing, Detail: "files such as .env are visible inside; keep them out of the project"},
+		{Name: "secrets", State: api.StateEnforced, Detail: "nothing of the host's environment, keyrings or sockets is inside"},
+	}
+	return p
+}
+
+func seccompControl(want engine.Container) api.Control {
+	if want.Seccomp == "" {
+		return api.Control{Name: "seccomp", State: api.StateFallback, Detail: "the engine's default filter, which allows new user namespaces"}
+	}
+	return api.Control{Name: "seccomp", State: api.StateEnforced, Detail: "the shipped filter"}
+}
+
+func lsmControl(f kernel.Facts) api.Control {
+	c := api.Control{Name: "lsm", State: api.StateMissing, Detail: "neither AppArmor nor SELinux confines the session"}
+	if f.LSM != "" {
+		c.State, c.Detail = api.StateFallback, "the engine's label "+api.Printable(f.LSM)
+	}
+	return c
+}
+
+// bound compares a limit with what is in force: enforced if that is as tight.
+func bound(name string, want int64, got *int64, show string) api.Control {
+	if got == nil {
+		return api.Control{Name: name, State: api.StateMissing, Detail: "no control group limits it; run `ccc doctor`"}
+	}
+	if *got > want {
+		return api.Control{Name: name, State: api.StateMissing, Detail: fmt.Sprintf("the control group allows %d instead of %d", *got, want)}
+	}
+	return api.Control{Name: name, State: api.StateEnforced, Detail: show}
+}
+
+// memoryControl needs both: a memory limit that swap gets around is none.
+func memoryControl(want engine.Container, g kernel.Cgroup) api.Control {
+	c := bound("memory", want.Memory, g.Memory, api.Bytes(want.Memory).String()+", no swap")
+	if c.State == api.StateEnforced && (g.Swap == nil || *g.Swap > 0) {
+		c.State, c.Detail = api.StateFallback, api.Bytes(want.Memory).String()+", but swap is not limited"
+	}
+	return c
+}
+
+// pidsControl knows one fallback: RLIMIT_NPROC counts the processes of one user
+// in one user namespace, and each session has a user namespace of its own.
+func pidsControl(want engine.Container, g kernel.Cgroup) api.Control {
+	c := bound("pids", want.PIDs, g.PIDs, fmt.Sprint(want.PIDs))
+	if c.State == api.StateMissing {
+		c.State, c.Detail = api.StateFallback, fmt.Sprintf("%d by RLIMIT_NPROC; no control group limits it", want.PIDs)
+	}
+	return c
+}
+
+func workspaceControl(t policy.Terms) api.Control {
+	if t.Workspace != api.WorkspaceBind {
+		return api.Control{Name: "workspace", State: api.StateEnforced, Detail: "copy-on-write; the project is never written"}
+	}
+	return api.Control{Name: "workspace", State: api.StateFallback, Detail: "live and writable; files that run by themselves are read-only where they exist"}
+}

@@ -1,0 +1,126 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/ccc-dev/ccc/internal/api"
+	"github.com/ccc-dev/ccc/internal/engine"
+	"github.com/ccc-dev/ccc/internal/spec"
+)
+
+// Reclaim removes what creations and removals that were cut short have left. It
+// is called at the beginning of every operation and costs one directory read
+// when there is nothing to do.
+func (c *Core) Reclaim(ctx context.Context) error {
+	cut, err := c.Intents.CutShort()
+	if err != nil {
+		return err
+	}
+	errs := make([]error, 0, len(cut))
+	for _, id := range slices.Sorted(maps.Keys(cut)) {
+		held := cut[id]
+		a := c.newAct(api.Caller{Client: "reclaim"}, "session.reclaim")
+		a.about(id, held.Name)
+		if err := a.allowed(ctx, nil); err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+		err := errors.Join(c.removeOwn(ctx, spec.ContainerName(held.Name), id), c.removeParts(ctx, id))
+		if err == nil {
+			err = held.Done()
+		}
+		if err = a.ended(ctx, err); err != nil {
+			errs = append(errs, fmt.Errorf("remove what a cut short command left of session %s: %w", id, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Prune removes sessions that are past their life, stopped ones that are older
+// than asked, and volumes and directories that no session has.
+func (c *Core) Prune(ctx context.Context, caller api.Caller, req api.PruneRequest) (api.Pruned, error) {
+	done := api.Pruned{Sessions: []api.Brief{}, Leftovers: []string{}, DryRun: req.DryRun}
+	a := c.newAct(caller, "prune")
+	if err := a.allowed(ctx, nil); err != nil {
+		return done, err
+	}
+	return done, a.ended(ctx, errors.Join(c.Reclaim(ctx), c.prune(ctx, req, &done)))
+}
+
+func (c *Core) prune(ctx context.Context, req api.PruneRequest, done *api.Pruned) error {
+	all, err := c.Engine.ListContainers(ctx)
+	if err != nil {
+		return err
+	}
+	kept := map[api.ID]bool{}
+	var errs []error
+	for _, in := range all {
+		if !c.due(in, req.OlderThan) {
+			kept[idOf(in)] = true
+			continue
+		}
+		if !req.DryRun {
+			if err := c.removeInstance(ctx, in); err != nil {
+				errs = append(errs, err)
+				kept[idOf(in)] = true
+				continue
+			}
+		}
+		done.Sessions = append(done.Sessions, briefOf(in))
+	}
+	return errors.Join(append(errs, c.pruneLeftovers(ctx, kept, done))...)
+}
+
+// due tells whether a session is to be pruned. A container that was made and
+// never started is what a reboot in the middle of a creation leaves.
+func (c *Core) due(in engine.Instance, olderThan api.Duration) bool {
+	s := describe(in, c.Clock())
+	switch {
+	case in.State == engine.InstanceCreated:
+		return !c.Intents.Underway(s.ID)
+	case s.Status == api.StatusExpired:
+		return true
+	case s.Status == api.StatusStopped && olderThan > 0:
+		return c.Clock().Sub(s.Created) >= olderThan.Std()
+	}
+	return false
+}
+
+// pruneLeftovers removes volumes and directories without a session.
+func (c *Core) pruneLeftovers(ctx context.Context, kept map[api.ID]bool, done *api.Pruned) error {
+	volumes, err := c.Engine.ListVolumes(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	remove := func(id api.ID, what string, how func() error) {
+		if kept[id] || c.Intents.Underway(id) || slices.ContainsFunc(done.Sessions, func(b api.Brief) bool { return b.ID == id }) {
+			return
+		}
+		done.Leftovers = append(done.Leftovers, what)
+		if !done.DryRun {
+			errs = append(errs, how())
+		}
+	}
+	for _, v := range volumes {
+		remove(api.ID(v.Labels[engine.LabelID]), "volume "+v.Name, func() error { return c.Engine.RemoveVolume(ctx, v.Name) })
+	}
+	dirs, err := c.Dirs.List()
+	if err != nil {
+		return err
+	}
+	for _, id := range dirs {
+		remove(id, "directory "+string(id), func() error { return c.Dirs.Remove(id) })
+	}
+	return errors.Join(errs...)
+}
+
+// Expires returns how much of a session's life is left at a time; never
+// negative.
+func Expires(s api.Session, now time.Time) time.Duration {
+	return max(0, s.Expires.Sub(now))
+}
