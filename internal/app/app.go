@@ -50,7 +50,7 @@ type App struct {
 	// the fake here.
 	OpenEngine func(ctx context.Context, socket string) (engine.Engine, error)
 	// Kernel reads the facts of processes; nil means the real ones.
-	Kernel func(pid int, points []string) (kernel.Facts, error)
+	Kernel session.Kernel
 }
 
 // Main runs the command line and returns its exit code.
@@ -163,7 +163,7 @@ func (a *App) recording(ctx context.Context, c *config.Config) (*session.Core, e
 	}
 	read := a.Kernel
 	if read == nil {
-		read = kernel.Reader{}.Process
+		read = kernel.Reader{}
 	}
 	wd, err := os.Getwd()
 	if err != nil {

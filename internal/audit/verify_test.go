@@ -3,6 +3,7 @@ package audit_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/ccc-dev/ccc/internal/api"
 	"github.com/ccc-dev/ccc/internal/audit"
@@ -114,6 +117,47 @@ func TestACutEndIsNotFoundAndTheReportSaysSo(t *testing.T) {
 	}
 	if len(cut.Unproven) == 0 || !strings.Contains(cut.Unproven[0], "cut off the end") {
 		t.Errorf("unproven: %q", cut.Unproven)
+	}
+}
+
+// golden is a log that was written by the first version of the format.
+func golden(t testing.TB) []byte {
+	t.Helper()
+	log, err := os.ReadFile(filepath.Join("testdata", "v1.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return log
+}
+
+// Logs are kept for years: one that was written once must verify for ever.
+func TestOldLogsStayReadable(t *testing.T) {
+	report, err := audit.Verify(bytes.NewReader(golden(t)))
+	if err != nil || report.Records != 4 || report.File != "9c39489e5c77175e1bfb4f8a32d4cf24" {
+		t.Errorf("got %+v, %v", report, err)
+	}
+	who := api.Caller{UID: 1000, User: "ann", PID: 99, Client: "cli", ClientVersion: "v0.1.0"}
+	web := audit.Subject{ID: "aabbccddeeff", Name: "web"}
+	want := []audit.Record{
+		{
+			Op: "0123456789abcdef", Action: "session.exec", Phase: audit.PhaseBegin, Caller: who, Session: web, Decision: audit.Allow,
+			Args: audit.ArgsOf([]string{"ls", "-l"}), Grant: json.RawMessage(`{"timeout":"1m"}`),
+		},
+		{
+			Op: "0123456789abcdef", Action: "session.exec", Phase: audit.PhaseEnd, Caller: who, Session: web, Result: audit.ResultOK, DurationMS: 2000,
+			Posture: json.RawMessage(`[{"name":"seccomp","state":"enforced"}]`), Detail: json.RawMessage(`{"code":0}`),
+		},
+		{
+			Op: "fedcba9876543210", Action: "session.create", Phase: audit.PhaseEnd, Caller: who, Session: audit.Subject{Name: `a\u000ab`},
+			Decision: audit.Deny, Rule: "project.protected", Result: audit.ResultError, Kind: "denied", Message: "project /etc is protected",
+		},
+	}
+	var got []audit.Record
+	for _, e := range entries(t, golden(t))[1:] {
+		got = append(got, e.Record)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -243,7 +287,7 @@ func TestReadEndsWhenTheCallerDoes(t *testing.T) {
 // FuzzVerify looks for a text that is taken for a log, or that breaks the
 // reader, other than the log it is made from.
 func FuzzVerify(f *testing.F) {
-	log := content(f, fill(f, 3))
+	log := golden(f)
 	f.Add(log)
 	f.Add([]byte("\n"))
 	f.Add([]byte(fmt.Sprintf(`{"v":1,"seq":1,"prev":"%064d","hash":"%064d"}`+"\n", 0, 0)))

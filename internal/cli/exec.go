@@ -25,14 +25,14 @@ Flags of ccc come before SESSION; everything after it belongs to the command.`,
   ccc session exec -it demo -- python3`,
 		Annotations: map[string]string{"action": "session.exec", "codes": "child"},
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) < 2 {
+			if len(command(args)) == 0 {
 				return r.refused(cmd, api.Invalidf("ccc session exec NAME -- ls -l", "give a session and a command").By("input.usage"))
 			}
 			return nil
 		},
 		ValidArgsFunction: r.completeSessions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			req.Argv = args[1:]
+			req.Argv = command(args)
 			return r.onSession(func(ctx context.Context, core *session.Core, ref api.Ref) error {
 				req.Ref = ref
 				return r.exec(ctx, core, req)
@@ -47,6 +47,18 @@ Flags of ccc come before SESSION; everything after it belongs to the command.`,
 	list(f, &req.Env, "env", "e", "NAME=VALUE", "a variable for the command (repeatable)")
 	text(f, &req.Timeout, "timeout", "DURATION", "kill the command after this time")
 	return cmd
+}
+
+// command returns what follows the session and, if it is there, the "--" that
+// may stand between them.
+func command(args []string) []string {
+	switch {
+	case len(args) > 1 && args[1] == "--":
+		return args[2:]
+	case len(args) > 1:
+		return args[1:]
+	}
+	return nil
 }
 
 func (r *run) shellCommand() *cobra.Command {

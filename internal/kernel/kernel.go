@@ -100,6 +100,42 @@ func (r Reader) Process(pid int, points []string) (Facts, error) {
 	return f, err
 }
 
+// Entry is what a directory holds, as a process sees it.
+type Entry struct {
+	Name string
+	Ino  uint64
+	Dir  bool
+}
+
+// Entries returns the first entries, at most most, of a directory as the
+// process sees it.
+func (r Reader) Entries(pid int, dir string, most int) ([]Entry, error) {
+	root := filepath.Join(or(r.Proc, "/proc"), strconv.Itoa(pid), "root")
+	return ReadEntries(filepath.Join(root, dir), most)
+}
+
+// ReadEntries returns the first entries, at most most, of a directory. One that
+// vanishes while it is looked at is left out.
+func ReadEntries(dir string, most int) ([]Entry, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(most)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	entries := make([]Entry, 0, len(names))
+	for _, n := range names {
+		var st unix.Stat_t
+		if unix.Fstatat(int(f.Fd()), n, &st, unix.AT_SYMLINK_NOFOLLOW) == nil {
+			entries = append(entries, Entry{Name: n, Ino: st.Ino, Dir: st.Mode&unix.S_IFMT == unix.S_IFDIR})
+		}
+	}
+	return entries, nil
+}
+
 func or(s, otherwise string) string {
 	if s == "" {
 		return otherwise

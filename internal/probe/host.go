@@ -185,7 +185,7 @@ func (h Host) engine(ctx context.Context) []Finding {
 	if err != nil {
 		return []Finding{fail("engine", api.ReportOf(err).Hint, "%v", err)}
 	}
-	all := []Finding{ok("engine", "%s %s, API %s, %s", info.Engine, info.EngineVersion, info.APIVersion, info.RuntimeInfo)}
+	all := []Finding{ok("engine", "%s %s, API %s, %s", info.Engine, info.EngineVersion, info.APIVersion, firstLine(info.RuntimeInfo))}
 	if !info.Rootless {
 		all = append(all, fail("rootless", "use your own Podman: systemctl --user start podman.socket", "the engine runs as root"))
 	}
@@ -268,4 +268,11 @@ func (h Host) audit() Finding {
 		return fail("audit log", "ccc audit verify", "%s", r.Message)
 	}
 	return ok("audit log", "%s", detail)
+}
+
+// firstLine returns what a program says of its version, without the list of
+// what it was built with.
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/ccc-dev/ccc/internal/kernel"
 	"github.com/ccc-dev/ccc/internal/policy"
 	"github.com/ccc-dev/ccc/internal/spec"
+	"github.com/ccc-dev/ccc/internal/workspace"
 )
 
 // attest holds a running container against what was granted: the configuration
@@ -23,11 +24,18 @@ func (c *Core) attest(want engine.Container, in engine.Instance, t policy.Terms)
 	for _, m := range t.Mounts {
 		points = append(points, m.Target)
 	}
-	facts, err := c.Kernel(in.PID, points)
+	facts, err := c.Kernel.Process(in.PID, points)
 	if err != nil {
 		return nil, fmt.Errorf("attest: %w", err)
 	}
 	bad = append(bad, checkFacts(facts, t)...)
+	if t.Workspace == api.WorkspaceOverlay {
+		view, err := c.checkView(in.PID, t)
+		if err != nil {
+			return nil, fmt.Errorf("attest: %w", err)
+		}
+		bad = append(bad, view...)
+	}
 	if len(bad) > 0 {
 		lines := make([]string, len(bad))
 		for i, m := range bad {
@@ -69,16 +77,42 @@ func checkFacts(f kernel.Facts, t policy.Terms) []spec.Mismatch {
 }
 
 // shows tells whether a mount leads to the place that policy saw. A bind shows
-// the very directory. An overlay shows its lower directory's inode number; with
-// layers on different file systems the kernel puts the file system's index into
-// the highest bits (xino, see the kernel's overlayfs documentation), so those
-// are not compared.
+// the very directory. An overlay has an identity of its own and names the path
+// of its lower directory; what that led to is checked by checkView.
 func shows(m kernel.Mount, p policy.Place, w api.Workspace) bool {
 	if w == api.WorkspaceBind {
 		return m.Dev == p.Dev && m.Ino == p.Ino
 	}
-	const xinoBits = 8
-	return m.Type == "overlay" && m.Ino<<xinoBits == p.Ino<<xinoBits
+	return m.Type == "overlay" && has(m.SuperOptions, "lowerdir="+p.Path)
+}
+
+// checkView looks for signs that the lower directory of an overlay is not the
+// project that policy saw: a component of its path may have been swapped for a
+// link while the engine mounted it, and swapped back. Whatever the session sees
+// must be in the project, files as the same inode (overlayfs passes the lower
+// layer's inode numbers on, see its kernel documentation), or in the session's
+// own upper layer.
+//
+// Files may come and go on the host meanwhile, so a difference counts only if
+// it stays.
+func (c *Core) checkView(pid int, t policy.Terms) ([]spec.Mismatch, error) {
+	const most, tries = 128, 3
+	for try := 1; ; try++ {
+		seen, err := c.Kernel.Entries(pid, spec.WorkDir, most)
+		if err != nil {
+			return nil, err
+		}
+		stray, err := workspace.Stray(t.Project, c.Dirs.Upper(t.ID), seen)
+		if err != nil {
+			return nil, err
+		}
+		if stray == "" {
+			return nil, nil
+		}
+		if try == tries {
+			return []spec.Mismatch{{Field: "workspace", Want: "only what the project holds", Got: api.Printable(stray)}}, nil
+		}
+	}
 }
 
 // mountAt returns the last mount on a point, the one that is seen.

@@ -49,10 +49,19 @@ type Core struct {
 	Clock func() time.Time
 	// Random returns so many random bytes in hexadecimal.
 	Random func(bytes int) string
-	// Kernel reads the facts of a process; see [kernel.Reader.Process].
-	Kernel func(pid int, points []string) (kernel.Facts, error)
+	// Kernel reads the facts of processes.
+	Kernel Kernel
 	// Dir is the directory that relative paths of requests start from.
 	Dir string
+}
+
+// Kernel is what the core asks of the kernel; [kernel.Reader] is the real one.
+type Kernel interface {
+	// Process returns the facts of a process, with the identity of the mount
+	// points named.
+	Process(pid int, points []string) (kernel.Facts, error)
+	// Entries returns the first entries of a directory as the process sees it.
+	Entries(pid int, dir string, most int) ([]kernel.Entry, error)
 }
 
 // Defaults are the configuration's answers to what a request leaves open.

@@ -201,9 +201,6 @@ func (m *making) make(ctx context.Context) (api.Session, error) {
 	if err != nil {
 		return api.Session{}, err
 	}
-	if !samePlaces(t) {
-		return api.Session{}, moved(t)
-	}
 	in, posture, err := m.core.start(ctx, id, want, t)
 	if err != nil {
 		return api.Session{}, err
@@ -251,6 +248,11 @@ func (c *Core) start(ctx context.Context, id string, want engine.Container, t po
 	posture, err := c.attest(want, in, t)
 	if err != nil {
 		return engine.Instance{}, nil, err
+	}
+	// After the mounts were made: a path that was swapped for them and is still
+	// swapped is seen here, one that was swapped back by the attestation.
+	if !samePlaces(t) {
+		return engine.Instance{}, nil, moved(t)
 	}
 	if short := posture.Short(t.Require); t.Require != "" && len(short) > 0 {
 		names := make([]string, len(short))

@@ -24,11 +24,22 @@ type Mismatch struct {
 // String renders the mismatch in one line.
 func (m Mismatch) String() string { return fmt.Sprintf("%s: want %s, got %s", m.Field, m.Want, m.Got) }
 
-// engineMounts are the mounts that an engine adds by itself. They hold nothing
-// of the host but three small files that the engine writes for the container.
+// engineMounts are the mounts that an engine adds by itself: the kernel's own
+// file systems, and the small init program.
 var engineMounts = []string{
 	"/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys", "/sys/fs/cgroup", "/dev/init", "/run/podman-init",
-	"/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/run/.containerenv",
+}
+
+// engineFiles are files that an engine writes for one container and mounts into
+// it. Their sources must be such files, not the host's of the same name.
+var engineFiles = []string{"/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/etc/passwd", "/etc/group", "/run/.containerenv"}
+
+// addedByEngine tells whether a mount that nobody asked for is one of those.
+func addedByEngine(m specs.Mount) bool {
+	if slices.Contains(engineFiles, m.Destination) {
+		return strings.HasSuffix(m.Source, "/userdata/"+path.Base(m.Destination))
+	}
+	return slices.Contains(engineMounts, m.Destination)
 }
 
 // masked are the kernel files that must not be readable inside: together with
@@ -170,7 +181,7 @@ func checkMounts(want engine.Container, got []specs.Mount) []Mismatch {
 			if fault := check(m); fault != "" {
 				bad = append(bad, Mismatch{"mount " + m.Destination, "as asked for", fault})
 			}
-		case !slices.Contains(engineMounts, m.Destination):
+		case !addedByEngine(m):
 			bad = append(bad, Mismatch{"mount " + m.Destination, "none", m.Type + " " + m.Source})
 		}
 	}

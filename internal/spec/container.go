@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"path"
 	"time"
 
@@ -71,8 +72,8 @@ func Container(g policy.Grant, p Paths, created time.Time, labels []api.Label) (
 		Homes: []engine.Home{{Volume: VolumeName(t.ID), Target: HomeDir}},
 		Tmpfs: []engine.Tmpfs{
 			// Compilers and test runners execute what they put into /tmp.
-			{Target: "/tmp", Size: int64(t.Limits.Tmp), Mode: 0o1777},
-			{Target: "/run", Size: runSize, Mode: 0o1777, NoExec: true},
+			{Target: "/tmp", Size: int64(t.Limits.Tmp), Mode: fs.ModeSticky | 0o777},
+			{Target: "/run", Size: runSize, Mode: fs.ModeSticky | 0o777, NoExec: true},
 		},
 		ShmSize: shmSize,
 		Memory:  int64(t.Limits.Memory), CPUs: int64(t.Limits.CPUs), PIDs: int64(t.Limits.PIDs),

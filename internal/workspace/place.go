@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ccc-dev/ccc/internal/api"
+	"github.com/ccc-dev/ccc/internal/kernel"
 	"github.com/ccc-dev/ccc/internal/policy"
 )
 
@@ -75,4 +76,39 @@ func Same(p policy.Place) bool {
 	var st unix.Stat_t
 	err := unix.Lstat(p.Path, &st)
 	return err == nil && st.Dev == p.Dev && st.Ino == p.Ino
+}
+
+// Stray returns the name of the first entry seen in a copy-on-write view that
+// is neither in the project nor in the upper layer, "" if there is none. Files
+// must be the project's own by inode, directories by name. A project that was
+// replaced since it was resolved is an error.
+func Stray(p policy.Place, upper string, seen []kernel.Entry) (string, error) {
+	dir, err := os.Open(p.Path)
+	if err != nil {
+		return "", fmt.Errorf("look at project: %w", err)
+	}
+	defer dir.Close()
+	fd := int(dir.Fd())
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Dev != p.Dev || st.Ino != p.Ino {
+		return "", api.Deniedf("project.moved", "run the command again", "the project %q was replaced after it was checked", p.Path)
+	}
+	for _, e := range seen {
+		err := unix.Fstatat(fd, e.Name, &st, unix.AT_SYMLINK_NOFOLLOW)
+		isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
+		if err == nil && e.Dir == isDir && (e.Dir || sameInode(e.Ino, st.Ino)) {
+			continue
+		}
+		if unix.Lstat(filepath.Join(upper, e.Name), &st) != nil {
+			return e.Name, nil
+		}
+	}
+	return "", nil
+}
+
+// sameInode compares inode numbers but for their highest bits, where overlayfs
+// puts the number of a layer's file system when the layers lie on several.
+func sameInode(a, b uint64) bool {
+	const layerBits = 8
+	return a<<layerBits == b<<layerBits
 }
