@@ -2,15 +2,14 @@ package api
 
 import (
 	"path"
-	"regexp"
 	"strings"
 )
 
 var (
-	envKey   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
-	labelKey = regexp.MustCompile(`^[a-z0-9]([a-z0-9._/-]{0,126}[a-z0-9])?$`)
-	imageRef = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9._/:@-]{0,510}[a-zA-Z0-9])?$`)
-	wordName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
+	envKey   = Syntax(128, `[A-Za-z_][A-Za-z0-9_]*`)
+	labelKey = Syntax(128, `[a-z0-9]([a-z0-9._/-]*[a-z0-9])?`)
+	imageRef = Syntax(512, `[a-zA-Z0-9]([a-zA-Z0-9._/:@-]*[a-zA-Z0-9])?`)
+	wordName = Syntax(32, `[a-z][a-z0-9-]*`)
 )
 
 // EnvVar is one variable for a session's environment, written `NAME=VALUE`.
@@ -20,7 +19,7 @@ type EnvVar struct{ Key, Value string }
 // copy a variable of the host, and secrets travel that way.
 func (e *EnvVar) UnmarshalText(text []byte) error {
 	key, value, ok := strings.Cut(string(text), "=")
-	if !ok || !envKey.MatchString(key) {
+	if !ok || !envKey(key) {
 		return Invalidf("write NAME=VALUE, for example EDITOR=vi", "environment variable %s is not valid", quote(string(text))).By("input.env")
 	}
 	if err := checkText("environment variable "+key, value); err != nil {
@@ -41,7 +40,7 @@ type Label struct{ Key, Value string }
 // UnmarshalText parses key=value.
 func (l *Label) UnmarshalText(text []byte) error {
 	key, value, ok := strings.Cut(string(text), "=")
-	if !ok || !labelKey.MatchString(key) {
+	if !ok || !labelKey(key) {
 		return Invalidf("write key=value, the key of a-z 0-9 . _ / -", "label %s is not valid", quote(string(text))).By("input.label")
 	}
 	for _, space := range []string{"io.ccc", "io.containers", "io.podman", "io.buildah", "run.oci"} {
@@ -124,7 +123,7 @@ type Image string
 // UnmarshalText parses an image reference.
 func (i *Image) UnmarshalText(text []byte) error {
 	s := string(text)
-	if !imageRef.MatchString(s) || strings.Contains(s, "..") || strings.Contains(s, "//") {
+	if !imageRef(s) || strings.Contains(s, "..") || strings.Contains(s, "//") {
 		return Invalidf("run `ccc image list` for the images there are", "image %s is not a valid reference", quote(s)).By("input.image")
 	}
 	*i = Image(s)
@@ -140,7 +139,7 @@ type Level string
 
 // UnmarshalText parses a level's name; whether it exists is policy's business.
 func (l *Level) UnmarshalText(text []byte) error {
-	if !wordName.MatchString(string(text)) {
+	if !wordName(string(text)) {
 		return Invalidf("use strict, standard or trusted", "profile %s is not valid", quote(string(text))).By("input.profile")
 	}
 	*l = Level(text)

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 	"unicode/utf16"
@@ -44,9 +43,9 @@ const (
 var zeroHash = strings.Repeat("0", hexLen)
 
 var (
-	actionWord = regexp.MustCompile(`^[a-z]+(\.[a-z_]+)*$`)
-	opDigits   = regexp.MustCompile(`^[0-9a-f]{8,64}$`)
-	hashDigits = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	actionWord = api.Syntax(64, `[a-z]+(\.[a-z_]+)*`)
+	opDigits   = api.Syntax(64, `[0-9a-f]{8,}`)
+	hashDigits = api.Syntax(64, `[0-9a-f]{64}`)
 )
 
 // stored is a record's JSON form without prev and hash, which are put behind it
@@ -99,11 +98,11 @@ func encode(after link, at stamp, r Record) ([]byte, link, error) {
 // outside printable and short.
 func bounded(r Record) (Record, error) {
 	switch {
-	case !actionWord.MatchString(r.Action):
+	case !actionWord(r.Action):
 		return r, fmt.Errorf("audit action %q is not a word", r.Action)
 	case r.Phase != "" && r.Phase != PhaseBegin && r.Phase != PhaseEnd:
 		return r, fmt.Errorf("audit phase %q is not known", r.Phase)
-	case r.Phase != "" && !opDigits.MatchString(r.Op):
+	case r.Phase != "" && !opDigits(r.Op):
 		return r, errors.New("an audit record with a phase needs an op of 8 to 64 hexadecimal digits")
 	case r.Decision != "" && r.Decision != Allow && r.Decision != Deny:
 		return r, fmt.Errorf("audit decision %q is not known", r.Decision)
@@ -219,7 +218,7 @@ func decode(line []byte) (Entry, error) {
 	}
 	prev := string(covered[at+len(prevKey) : len(covered)-1])
 	var s stored
-	if err := json.Unmarshal(line, &s); err != nil || !hashDigits.MatchString(prev) {
+	if err := json.Unmarshal(line, &s); err != nil || !hashDigits(prev) {
 		return Entry{}, errors.New("it is not a record")
 	}
 	if s.V != version {

@@ -2,7 +2,6 @@ package config
 
 import (
 	"path"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -10,8 +9,8 @@ import (
 )
 
 var (
-	connectionName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
-	fileName       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
+	connectionName = api.Syntax(128, `[A-Za-z0-9][A-Za-z0-9_.-]*`)
+	fileName       = api.Syntax(128, `[A-Za-z0-9][A-Za-z0-9_.-]*`)
 )
 
 // Path is an absolute, clean path on the host. In configuration it may begin
@@ -36,7 +35,7 @@ type FileName string
 
 // UnmarshalText parses a file name.
 func (f *FileName) UnmarshalText(text []byte) error {
-	if !fileName.Match(text) {
+	if !fileName(string(text)) {
 		return api.Invalidf("use a plain name such as audit.jsonl", "file name %s is not valid", quote(string(text)))
 	}
 	*f = FileName(text)
@@ -57,7 +56,7 @@ func (c *Connection) UnmarshalText(text []byte) error {
 	s := string(text)
 	sock := strings.TrimPrefix(s, "unix://")
 	var p Path
-	if !connectionName.MatchString(s) && p.UnmarshalText([]byte(sock)) != nil {
+	if !connectionName(s) && p.UnmarshalText([]byte(sock)) != nil {
 		return api.Invalidf("write the path of a socket, for example unix:///run/user/1000/podman/podman.sock", "connection %s is not a socket of this machine", quote(s))
 	}
 	*c = Connection(s)

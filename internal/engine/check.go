@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"regexp"
 	"strings"
 	"time"
 
@@ -15,11 +14,11 @@ import (
 // engine takes: a value that an engine's own syntax could read as something
 // else (an option, a list, a second path, a name to be pulled) is not valid.
 var (
-	objectName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
-	imageID    = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	hostName   = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$`)
-	envName    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-	labelName  = regexp.MustCompile(`^[a-z0-9][a-z0-9._/-]*$`)
+	objectName = api.Syntax(128, `[a-zA-Z0-9][a-zA-Z0-9_.-]*`)
+	imageID    = api.Syntax(64, `[0-9a-f]{64}`)
+	hostName   = api.Syntax(63, `[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?`)
+	envName    = api.Syntax(1<<20, `[A-Za-z_][A-Za-z0-9_]*`)
+	labelName  = api.Syntax(1<<20, `[a-z0-9][a-z0-9._/-]*`)
 )
 
 // rlimits are the resource limits that Linux knows (getrlimit(2)).
@@ -62,7 +61,7 @@ func (p Process) Check() error {
 
 // Check returns a [api.KindInvalid] error unless name and labels are well formed.
 func (v Volume) Check() error {
-	if !objectName.MatchString(v.Name) {
+	if !objectName(v.Name) {
 		return invalid("volume name %.64q is not valid", v.Name)
 	}
 	return Container{Labels: v.Labels}.checkLabels()
@@ -73,14 +72,14 @@ func invalid(format string, args ...any) error {
 }
 
 func (c Container) checkNames() error {
-	if !objectName.MatchString(c.Name) {
+	if !objectName(c.Name) {
 		return invalid("container name %.64q is not valid", c.Name)
 	}
 	// A name could be pulled, or be another image a moment later.
-	if !imageID.MatchString(c.Image) {
+	if !imageID(c.Image) {
 		return invalid("image %.80q is not an identity of 64 hexadecimal digits", c.Image)
 	}
-	if c.Hostname != "" && !hostName.MatchString(c.Hostname) {
+	if c.Hostname != "" && !hostName(c.Hostname) {
 		return invalid("host name %.64q is not valid", c.Hostname)
 	}
 	return nil
@@ -147,7 +146,7 @@ func (c Container) checkMounts() error {
 		}
 	}
 	for _, h := range c.Homes {
-		if !objectName.MatchString(h.Volume) {
+		if !objectName(h.Volume) {
 			return invalid("volume name %.64q is not valid", h.Volume)
 		}
 		if err := target(h.Target); err != nil {
@@ -186,7 +185,7 @@ func (o Overlay) check() error {
 
 func (c Container) checkLabels() error {
 	for key, value := range c.Labels {
-		if !labelName.MatchString(key) {
+		if !labelName(key) {
 			return invalid("label %.64q is not valid", key)
 		}
 		for _, prefix := range engineLabels {
@@ -217,7 +216,7 @@ func checkArgv(argv []string) error {
 // without value as a request to copy the host's variables (CVE-2026-57231).
 func checkEnv(env map[string]string) error {
 	for name, value := range env {
-		if !envName.MatchString(name) {
+		if !envName(name) {
 			return invalid("environment variable %.64q is not valid", name)
 		}
 		if strings.ContainsRune(value, 0) {
@@ -271,12 +270,12 @@ func firstOf(errs ...error) error {
 
 // imageName is a name with a tag, in the form in which engines store it: with
 // the registry, which is "localhost" for what was made here.
-var imageName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)+:[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
+var imageName = api.Syntax(512, `[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)+:[a-zA-Z0-9_][a-zA-Z0-9._-]*`)
 
 // Check returns a [api.KindInvalid] error unless the name is complete
 // (localhost/NAME:TAG) and the labels are well formed.
 func (o ImportOptions) Check() error {
-	if !imageName.MatchString(o.Name) {
+	if !imageName(o.Name) {
 		return invalid("image name %.80q is not of the form localhost/NAME:TAG", o.Name)
 	}
 	return Container{Labels: o.Labels}.checkLabels()

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -53,11 +52,11 @@ const buildTimeout = time.Hour
 
 // pinned is an image reference with a digest. What stands before the digest is
 // only where to fetch it.
-var pinned = regexp.MustCompile(`^[a-z0-9][a-zA-Z0-9._:/-]{0,254}@sha256:[0-9a-f]{64}$`)
+var pinned = api.Syntax(330, `[a-z0-9][a-zA-Z0-9._:/-]*@sha256:[0-9a-f]{64}`)
 
 // mirrorAddress is an address without anything that apt's source lists would
 // read as more than one word or as an option.
-var mirrorAddress = regexp.MustCompile(`^https?://[A-Za-z0-9.:_~%/-]{1,250}$`)
+var mirrorAddress = api.Syntax(260, `https?://[A-Za-z0-9.:_~%/-]+`)
 
 // Validate returns a [api.KindInvalid] error unless the request can be carried
 // out as it is meant.
@@ -65,11 +64,11 @@ func (r Request) Validate() error {
 	if err := (engine.ImportOptions{Name: r.fullName()}).Check(); err != nil {
 		return api.Invalidf("give a name such as localhost/NAME:TAG", "%.80q is not a name for an image", r.Name).By("input.image")
 	}
-	if r.Base != "" && !pinned.MatchString(r.Base) {
+	if r.Base != "" && !pinned(r.Base) {
 		return api.Invalidf("give the digest: IMAGE@sha256:DIGEST (podman image inspect shows it)",
 			"the base image %.80q is not pinned by a digest", r.Base).By("input.base")
 	}
-	if r.Mirror != "" && !mirrorAddress.MatchString(r.Mirror) {
+	if r.Mirror != "" && !mirrorAddress(r.Mirror) {
 		return api.Invalidf("give an address such as https://mirror.example/debian",
 			"the mirror %.80q is not an address", r.Mirror).By("input.mirror")
 	}
