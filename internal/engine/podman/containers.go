@@ -1,0 +1,129 @@
+package podman
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/ccc-dev/ccc/internal/api"
+	"github.com/ccc-dev/ccc/internal/engine"
+)
+
+// labelCreation marks a container with the call that made it, and
+// labelInspection one that is never run (see StatImage). Neither is told to
+// callers.
+const (
+	labelCreation   = "io.ccc-engine.creation"
+	labelInspection = "io.ccc-engine.inspection"
+)
+
+// reference is the syntax of a container's or volume's name or identity.
+var reference = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
+
+// checkRef refuses what could be read as another endpoint when it becomes part
+// of a request's path.
+func checkRef(what, ref string) error {
+	if !reference.MatchString(ref) {
+		return &api.Error{Kind: api.KindInvalid, Msg: fmt.Sprintf("%.80q is not the name of a %s", ref, what)}
+	}
+	return nil
+}
+
+// CreateContainer implements [engine.Containers].
+func (e *Engine) CreateContainer(ctx context.Context, c engine.Container) (string, error) {
+	spec, err := Spec(c, e.uid, e.version)
+	if err != nil {
+		return "", err
+	}
+	for _, h := range c.Homes {
+		// Podman would make a volume that is not there, without labels.
+		if err := e.do(ctx, call{method: http.MethodGet, path: "/volumes/%s/json", args: []string{h.Volume}}, nil); err != nil {
+			return "", err
+		}
+	}
+	creation := rand.Text()
+	if spec.Labels == nil {
+		spec.Labels = map[string]string{}
+	}
+	spec.Labels[labelCreation] = creation
+	var made struct{ Id string }
+	err = e.do(ctx, call{method: http.MethodPost, path: "/containers/create", json: spec}, &made)
+	if err != nil {
+		e.undoCreate(ctx, c.Name, creation, err)
+		return "", err
+	}
+	return made.Id, nil
+}
+
+// undoCreate removes what a creation made whose answer was lost. It must not
+// touch a container that somebody else made under the same name, which the
+// label tells.
+func (e *Engine) undoCreate(ctx context.Context, name, creation string, cause error) {
+	if k := api.KindOf(cause); k != api.KindUnavailable && k != api.KindInterrupted {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	found, err := e.inspect(ctx, name)
+	if err == nil && found.Config.Labels[labelCreation] == creation {
+		// The caller has an error already; what is left has labels, and is found.
+		_ = e.RemoveContainer(ctx, found.Id)
+	}
+}
+
+// undoTimeout bounds cleaning up after a failed call.
+const undoTimeout = 10 * time.Second
+
+// StopContainer implements [engine.Containers].
+func (e *Engine) StopContainer(ctx context.Context, id string, grace time.Duration) error {
+	if err := checkRef("container", id); err != nil {
+		return err
+	}
+	if grace < 0 {
+		return &api.Error{Kind: api.KindInvalid, Msg: "the stop grace is negative"}
+	}
+	query := url.Values{"timeout": {strconv.FormatInt(roundUp(grace), 10)}}
+	// Podman answers 304 for a container that is stopped, and refuses one that
+	// never ran, which for us is the same.
+	err := e.doWithin(ctx, e.timeout+grace, call{method: http.MethodPost, path: "/containers/%s/stop", args: []string{id}, query: query}, nil)
+	if api.KindOf(err) != api.KindConflict {
+		return err
+	}
+	if i, inspectErr := e.inspect(ctx, id); inspectErr == nil && (i.state() == engine.InstanceCreated || i.state() == engine.InstanceExited) {
+		return nil
+	}
+	return err
+}
+
+// RemoveContainer implements [engine.Containers].
+func (e *Engine) RemoveContainer(ctx context.Context, id string) error {
+	if err := checkRef("container", id); err != nil {
+		return err
+	}
+	// At once: what has a grace period is stopping.
+	query := url.Values{"force": {"true"}, "timeout": {"0"}, "ignore": {"true"}, "v": {"true"}}
+	err := e.do(ctx, call{method: http.MethodDelete, path: "/containers/%s", args: []string{id}, query: query}, nil)
+	if api.KindOf(err) == api.KindNotFound {
+		return nil
+	}
+	return err
+}
+
+// WaitContainer implements [engine.Containers].
+func (e *Engine) WaitContainer(ctx context.Context, id string) (int, error) {
+	if err := checkRef("container", id); err != nil {
+		return 0, err
+	}
+	var code int
+	query := url.Values{"condition": {"stopped", "exited"}}
+	err := e.doWithin(ctx, forever, call{method: http.MethodPost, path: "/containers/%s/wait", args: []string{id}, query: query}, &code)
+	return code, err
+}
+
+// forever is the timeout of a call whose length is the caller's business.
+const forever = 10 * 365 * 24 * time.Hour
