@@ -43,6 +43,12 @@ network interface and a read-only root file system, and ends by itself.`,
 	return cmd
 }
 
+// Commands returns the tree of commands without anything behind them, for what
+// is generated from it: completions and manual pages.
+func Commands() *cobra.Command {
+	return (&run{Program: &Program{}}).root()
+}
+
 // group returns a command that only holds others.
 func group(use, short string, children ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
