@@ -109,8 +109,9 @@ type Images interface {
 	// in use is a [api.KindConflict].
 	RemoveImage(ctx context.Context, ref string) error
 	// StatImage returns the mode and link target of a path in an image without
-	// running anything of it; a link's target as the absolute path in the image
-	// that it leads to. [api.KindNotFound] if the path is not there, or is a
-	// link that leads nowhere in the image, though perhaps somewhere on a host.
+	// running anything of it. A link at the path's end is not followed, also not
+	// one that leads nowhere in the image (it may lead somewhere on a host);
+	// its target is given as an absolute path in the image.
+	// [api.KindNotFound] if the path is not there.
 	StatImage(ctx context.Context, id, path string) (File, error)
 }

@@ -133,6 +133,9 @@ func statCase(r *rig) {
 		"/bin/sh":         {Mode: fs.ModeSymlink | 0o777, Target: "/bin/busybox"},
 		"/absolute":       {Mode: fs.ModeSymlink | 0o777, Target: "/etc/passwd"},
 		"/outside":        {Mode: fs.ModeSymlink | 0o777, Target: "/etc/passwd"},
+		"/dangling":       {Mode: fs.ModeSymlink | 0o777, Target: "/nowhere/at/all"},
+		"/etc/dangling":   {Mode: fs.ModeSymlink | 0o777, Target: "/nowhere"},
+		"/sbin/dangling":  {Mode: fs.ModeSymlink | 0o777, Target: "/usr/bin/nowhere"},
 		"/sbin":           {Mode: fs.ModeSymlink | 0o777, Target: "/usr/bin"},
 		"/sbin/setuid":    {Mode: fs.ModeSetuid | 0o755},
 		"/usr/bin/setuid": {Mode: fs.ModeSetuid | 0o755},
@@ -143,7 +146,7 @@ func statCase(r *rig) {
 			r.Errorf("%s is %+v (%v), want %+v", path, f, err, want)
 		}
 	}
-	for _, path := range []string{"/missing", "/etc/passwd/below", "/dangling", "/dangling/below"} {
+	for _, path := range []string{"/missing", "/missing/below", "/etc/missing", "/etc/passwd/below", "/dangling/below"} {
 		_, err := r.e.StatImage(r.Context(), id, path)
 		r.wantKind(err, api.KindNotFound)
 	}

@@ -37,6 +37,8 @@ func Rootfs(busybox []byte) io.Reader {
 	link("absolute", "/etc/passwd")
 	link("outside", "../../../etc/passwd")
 	link("dangling", "/nowhere/at/all")
+	link("etc/dangling", "../nowhere")
+	link("usr/bin/dangling", "nowhere")
 	_ = w.Close()
 	return &b
 }

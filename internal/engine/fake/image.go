@@ -191,7 +191,7 @@ func (e *Engine) StatImage(ctx context.Context, id, file string) (f engine.File,
 			return err
 		}
 		where, ok := resolve(files, file, 0)
-		if _, whole := follow(files, file); !ok || !whole {
+		if !ok {
 			return notFound("file", file)
 		}
 		f = files[where]

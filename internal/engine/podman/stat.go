@@ -46,7 +46,7 @@ func (e *Engine) StatImage(ctx context.Context, id, file string) (f engine.File,
 		defer cancel()
 		err = errors.Join(err, e.RemoveContainer(undo, made.Id), e.sweep(undo))
 	}()
-	return e.statContainer(ctx, made.Id, file)
+	return e.head(ctx, made.Id, file)
 }
 
 // sweep removes what crashed inspections left behind.
@@ -58,8 +58,9 @@ func (e *Engine) sweep(ctx context.Context) error {
 	return e.do(ctx, call{method: http.MethodPost, path: "/containers/prune", query: url.Values{"filters": {string(filters)}}}, nil)
 }
 
-// statContainer asks for a path in a container, not following a link at its end.
-func (e *Engine) statContainer(ctx context.Context, container, file string) (engine.File, error) {
+// head asks for a path in a container, not following a link at its end. For one
+// that leads nowhere Podman answers "not found", but describes it all the same.
+func (e *Engine) head(ctx context.Context, container, file string) (engine.File, error) {
 	limited, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
 	response, err := e.send(limited, call{
@@ -69,7 +70,8 @@ func (e *Engine) statContainer(ctx context.Context, container, file string) (eng
 		return engine.File{}, e.unanswered(ctx, err)
 	}
 	defer response.Body.Close()
-	if response.StatusCode == http.StatusNotFound {
+	header := response.Header.Get("X-Docker-Container-Path-Stat")
+	if response.StatusCode == http.StatusNotFound && header == "" {
 		return engine.File{}, &api.Error{Kind: api.KindNotFound, Msg: fmt.Sprintf("the image has no %s", file), Err: fs.ErrNotExist}
 	}
 	// The mode is Go's (docker's PathStat), its higher bits the type.
@@ -77,11 +79,11 @@ func (e *Engine) statContainer(ctx context.Context, container, file string) (eng
 		Mode       fs.FileMode `json:"mode"`
 		LinkTarget string      `json:"linkTarget"`
 	}
-	data, err := base64.StdEncoding.DecodeString(response.Header.Get("X-Docker-Container-Path-Stat"))
+	data, err := base64.StdEncoding.DecodeString(header)
 	if err == nil {
 		err = json.Unmarshal(data, &stat)
 	}
-	if err != nil || !response.IsSuccess() {
+	if err != nil || !response.IsSuccess() && response.StatusCode != http.StatusNotFound {
 		return engine.File{}, &api.Error{Kind: api.KindInternal, Msg: fmt.Sprintf("podman cannot tell what %s in the image is (status %d)", file, response.StatusCode), Err: err}
 	}
 	f := engine.File{Mode: stat.Mode}
