@@ -174,11 +174,16 @@ func (t *transcript) line(s string) {
 	if len(t.last) > most {
 		t.last = t.last[1:]
 	}
-	// mmdebstrap marks what is meant for people; the rest is its tools' output.
-	if text, ok := strings.CutPrefix(s, "I: "); ok && !strings.HasPrefix(text, "skipping ") {
-		t.tell(text)
+	if text, ok := strings.CutPrefix(s, "I: "); ok {
+		verb, _, _ := strings.Cut(text, " ")
+		if slices.Contains(steps, verb) && !strings.Contains(text, "-hook") {
+			t.tell(strings.TrimRight(text, "."))
+		}
 	}
 }
+
+// steps begin what mmdebstrap says of its progress; the rest is about itself.
+var steps = []string{"running", "downloading", "extracting", "installing", "creating"}
 
 // explain adds to a failure the errors that the program told, or else its last
 // words.

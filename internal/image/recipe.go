@@ -78,9 +78,9 @@ func (r Recipe) Arguments(hook string) []string {
 	args := []string{
 		// The essential packages alone: no apt, no init, no login programs.
 		"--variant=essential", "--mode=unshare", "--format=tar",
-		// Device nodes could not be unpacked by a user, and a container gets
-		// its own. The rest is cleaned by the hook, more thoroughly.
-		"--skip=output/mknod,cleanup/apt,cleanup/mmdebstrap",
+		// A user could not unpack device nodes, and a container gets its own.
+		// The rest is cleaned by the hook, more thoroughly.
+		"--skip=output/dev,cleanup/apt,cleanup/mmdebstrap",
 	}
 	for _, p := range r.Exclude {
 		args = append(args, "--dpkgopt=path-exclude="+p)
@@ -98,9 +98,8 @@ func (r Recipe) Arguments(hook string) []string {
 // ID identifies the recipe by its content: twelve hexadecimal digits, equal for
 // recipes that give the same image.
 func (r Recipe) ID() string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%d\n%q\n%s", r.Epoch, r.Arguments("customize"), r.Customize)
-	return hex.EncodeToString(h.Sum(nil))[:12]
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d\n%q\n%s", r.Epoch, r.Arguments("customize"), r.Customize))
+	return hex.EncodeToString(sum[:])[:12]
 }
 
 // Label is the value of the label that marks images of this recipe.

@@ -17,10 +17,11 @@ import (
 // archive/tar give the extended attribute in a header.
 const capabilityXattr = "SCHILY.xattr.security.capability"
 
-// rootfsScan passes a tar stream on while it looks at every file in it. Its
-// Read gives an error in place of the end of the stream if the stream was cut,
-// or held what a session image must not have, or lacked what it must: who reads
-// it never takes a bad image for a whole one.
+// rootfsScan passes a tar archive on while it looks at every file in it. It
+// keeps back the end of the archive until the source has ended well, and gives
+// an error in its place if the source failed, was cut, held what a session image
+// must not have, or lacked what it must: who reads it never takes a bad image
+// for a whole one. Nothing that follows the archive is passed on.
 type rootfsScan struct {
 	out  *io.PipeReader
 	done chan struct{}
@@ -34,9 +35,13 @@ func scanRootfs(src io.Reader) *rootfsScan {
 	out, in := io.Pipe()
 	s := &rootfsScan{out: out, done: make(chan struct{})}
 	go func() {
-		s.err = pass(src, in)
-		// Before the reader learns of it, so that it can ask why.
+		late := &tail{to: in}
+		s.err = pass(src, late)
+		// Before the reader learns of it, so that it can ask for the result.
 		close(s.done)
+		if s.err == nil {
+			_, _ = in.Write(late.kept)
+		}
 		_ = in.CloseWithError(s.err)
 	}()
 	return s
@@ -80,9 +85,30 @@ func pass(src io.Reader, dst io.Writer) error {
 	for p := range missing {
 		return &api.Error{Msg: fmt.Sprintf("the image has no directory %s", p)}
 	}
-	// What follows the end marker is padding, which belongs to the stream.
-	_, err := io.Copy(io.Discard, t)
+	// The source has not ended well before it has ended; its padding is nobody's.
+	_, err := io.Copy(io.Discard, src)
 	return err
+}
+
+// tail is a writer that keeps the last bytes back, as many as the two blocks
+// that end an archive: a reader needs no more than these to take it for whole.
+type tail struct {
+	to   io.Writer
+	kept []byte
+}
+
+const endOfArchive = 2 * 512
+
+// Write implements [io.Writer].
+func (t *tail) Write(p []byte) (int, error) {
+	t.kept = append(t.kept, p...)
+	if ready := len(t.kept) - endOfArchive; ready > 0 {
+		if _, err := t.to.Write(t.kept[:ready]); err != nil {
+			return 0, err
+		}
+		t.kept = append(t.kept[:0], t.kept[ready:]...)
+	}
+	return len(p), nil
 }
 
 // checkEntry refuses what could give a process another identity, and device
