@@ -89,6 +89,7 @@ func (r *run) exec(ctx context.Context, core *session.Core, req api.ExecRequest)
 		sizes, cancel := context.WithCancel(ctx)
 		defer cancel()
 		s.Resize = r.Terminal.Sizes(sizes)
+		req.Env = append(r.term(), req.Env...)
 		restore, err := r.Terminal.Raw()
 		if err != nil {
 			return err
@@ -103,6 +104,16 @@ func (r *run) exec(ctx context.Context, core *session.Core, req api.ExecRequest)
 		r.say("error: the command was killed after %s", req.Timeout)
 	}
 	return exitWith(exited)
+}
+
+// term returns the variable that tells the command what terminal it has. One
+// that the command was given otherwise comes later and wins.
+func (r *run) term() []api.EnvVar {
+	var v api.EnvVar
+	if r.Term == "" || v.UnmarshalText([]byte("TERM="+r.Term)) != nil {
+		return nil
+	}
+	return []api.EnvVar{v}
 }
 
 func (r *run) logsCommand() *cobra.Command {

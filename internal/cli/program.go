@@ -33,6 +33,8 @@ type Program struct {
 	Out, Err io.Writer
 	// Terminal is the terminal that In and Out are; nil if they are not one.
 	Terminal Terminal
+	// Term is the terminal's type, as TERM has it.
+	Term string
 	// Version is what `ccc version` prints.
 	Version Version
 	// Config loads the configuration.

@@ -114,12 +114,12 @@ func nameOf(in engine.Instance) api.Name { return api.Name(in.Labels[engine.Labe
 func briefOf(in engine.Instance) api.Brief { return api.Brief{ID: idOf(in), Name: nameOf(in)} }
 
 // undo runs the steps that unmake something, last made first, on a context
-// that outlives the caller's: a cancelled creation must still clean up. It
-// returns cause joined with what went wrong on the way.
-func undo(ctx context.Context, cause error, steps []func(context.Context) error) error {
+// that outlives the caller's: a cancelled creation must still clean up. A step
+// that fails does not keep the others from running.
+func undo(ctx context.Context, steps []func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 	defer cancel()
-	errs := []error{cause}
+	var errs []error
 	for _, step := range slices.Backward(steps) {
 		errs = append(errs, step(ctx))
 	}

@@ -3,6 +3,7 @@ package session
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -33,17 +34,17 @@ func (c *Core) Create(ctx context.Context, caller api.Caller, req api.CreateRequ
 	if err != nil {
 		return api.Session{}, a.refused(ctx, err)
 	}
+	m := &making{core: c, grant: grant, labels: req.Labels, intent: intent}
 	if err := a.allowed(ctx, &grant); err != nil {
-		return api.Session{}, undo(ctx, err, []func(context.Context) error{finish(intent)})
+		return api.Session{}, m.unmake(ctx, err)
 	}
-	m := &making{core: c, grant: grant, labels: req.Labels, undo: []func(context.Context) error{finish(intent)}}
 	s, err := m.make(ctx)
 	if err != nil {
-		return api.Session{}, a.ended(ctx, undo(ctx, interrupted(ctx, err), m.undo))
+		return api.Session{}, a.ended(ctx, m.unmake(ctx, interrupted(ctx, err)))
 	}
 	a.out.Posture = encode(s.Posture)
 	if err := a.ended(ctx, nil); err != nil {
-		return api.Session{}, undo(ctx, err, m.undo)
+		return api.Session{}, m.unmake(ctx, err)
 	}
 	return s, intent.Done()
 }
@@ -57,11 +58,6 @@ func (c *Core) admit(ctx context.Context, req api.CreateRequest) (policy.Grant, 
 		return policy.Grant{}, err
 	}
 	return c.decide(ctx, c.withDefaults(req))
-}
-
-// finish returns the step that ends an intent.
-func finish(i *Intent) func(context.Context) error {
-	return func(context.Context) error { return i.Done() }
 }
 
 // interrupted turns the failure of a call whose caller went away into that.
@@ -118,8 +114,16 @@ func (c *Core) decide(ctx context.Context, req api.CreateRequest) (policy.Grant,
 		}
 		in.Sessions = len(all)
 	}
-	if _, err := policy.Decide(in); err != nil {
+	grant, err := policy.Decide(in)
+	if err != nil {
 		return policy.Grant{}, err
+	}
+	if t := grant.Terms(); t.Workspace == api.WorkspaceBind {
+		// Asked again when the mounts are made; here so that it is refused
+		// before anything is begun.
+		if _, _, err := workspace.Guarded(t.Project.Path); err != nil {
+			return policy.Grant{}, err
+		}
 	}
 	if in.ImageID, err = c.imageID(ctx, req.Image); err != nil {
 		return policy.Grant{}, err
@@ -169,7 +173,22 @@ type making struct {
 	core   *Core
 	grant  policy.Grant
 	labels []api.Label
+	intent *Intent
 	undo   []func(context.Context) error
+}
+
+// unmake removes what was made and returns cause, joined with what went wrong.
+// If something did, the intent is left behind unlocked, and the next ccc goes on
+// where this one could not.
+func (m *making) unmake(ctx context.Context, cause error) error {
+	err := undo(ctx, m.undo)
+	if err != nil {
+		return errors.Join(cause, err, m.intent.Abandon())
+	}
+	if err := m.intent.Done(); err != nil {
+		return errors.Join(cause, err)
+	}
+	return cause
 }
 
 // made notes how to unmake what was just made.

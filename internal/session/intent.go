@@ -50,7 +50,10 @@ func (i Intents) Begin(id api.ID, name api.Name) (*Intent, error) {
 		unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW),
 	)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("declare creation: %w", err), file.Close())
+		if errors.Is(err, fs.ErrExist) {
+			err = &api.Error{Kind: api.KindConflict, Rule: "session.busy", Msg: fmt.Sprintf("session %q is being made or removed", name), Hint: "try again in a moment"}
+		}
+		return nil, errors.Join(err, file.Close())
 	}
 	return &Intent{file: file, path: path}, nil
 }
@@ -60,10 +63,13 @@ func write(f *os.File, s string) error {
 	return err
 }
 
-// Done ends the intent.
+// Done ends the intent. The name goes before the lock: see take.
 func (i *Intent) Done() error {
 	return errors.Join(os.Remove(i.path), i.file.Close())
 }
+
+// Abandon leaves the intent to whoever comes next.
+func (i *Intent) Abandon() error { return i.file.Close() }
 
 // CutShort returns the creations whose process has ended without finishing,
 // each held by this process from now on, with the name the session would have

@@ -62,9 +62,8 @@ func (c *Core) startAgain(ctx context.Context, in engine.Instance) (api.Session,
 	}
 	now, posture, err := c.start(ctx, in.ID, want, t)
 	if err != nil {
-		return s, undo(ctx, interrupted(ctx, err), []func(context.Context) error{
-			func(ctx context.Context) error { return c.Engine.StopContainer(ctx, in.ID, 0) },
-		})
+		stop := func(ctx context.Context) error { return c.Engine.StopContainer(ctx, in.ID, 0) }
+		return s, errors.Join(interrupted(ctx, err), undo(ctx, []func(context.Context) error{stop}))
 	}
 	s = describe(now, c.Clock())
 	s.Posture = posture
@@ -120,9 +119,9 @@ func (c *Core) Remove(ctx context.Context, caller api.Caller, req api.RemoveRequ
 	return done, errors.Join(errs...)
 }
 
-// removeInstance removes a session's container, then what only it used. The
-// container comes last among what names the session: if anything before fails,
-// the next attempt still finds it.
+// removeInstance removes a session's container, then what only it used. Once
+// the container is gone nothing names the session but the intent, which stays if
+// this is cut short or fails.
 func (c *Core) removeInstance(ctx context.Context, in engine.Instance) error {
 	id := idOf(in)
 	if !id.Valid() {
@@ -132,13 +131,12 @@ func (c *Core) removeInstance(ctx context.Context, in engine.Instance) error {
 	if err != nil {
 		return err
 	}
-	// From here a crash is like that of a creation: the next ccc goes on.
 	err = errors.Join(
 		c.Engine.RemoveContainer(ctx, in.ID),
 		c.removeParts(ctx, id),
 	)
 	if err != nil {
-		return errors.Join(fmt.Errorf("remove session: %w", err), intent.file.Close())
+		return errors.Join(fmt.Errorf("remove session: %w", err), intent.Abandon())
 	}
 	return intent.Done()
 }

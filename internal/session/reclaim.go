@@ -32,6 +32,8 @@ func (c *Core) Reclaim(ctx context.Context) error {
 		err := errors.Join(c.removeOwn(ctx, spec.ContainerName(held.Name), id), c.removeParts(ctx, id))
 		if err == nil {
 			err = held.Done()
+		} else {
+			err = errors.Join(err, held.Abandon())
 		}
 		if err = a.ended(ctx, err); err != nil {
 			errs = append(errs, fmt.Errorf("remove what a cut short command left of session %s: %w", id, err))
