@@ -71,6 +71,11 @@ func (p *fileParser) mapping(prefix string, n *yaml.Node, seen map[string]int) e
 		if k.Kind != yaml.ScalarNode {
 			return p.bad(k.Line, "write `key: value` lines", "has a key that is not a word")
 		}
+		if strings.Contains(k.Value, ".") {
+			// Beside the nested form it would be a second way to say the same,
+			// and a repeated key would go unseen.
+			return p.bad(k.Line, "write each part as a key of its own, indented below the one before", "the key %s has a dot", quote(k.Value))
+		}
 		name := prefix + k.Value
 		if line, twice := seen[name]; twice {
 			return p.bad(k.Line, "keep one of them", "%s stands here and in line %d", quote(name), line)
@@ -120,7 +125,7 @@ func (p *fileParser) texts(k key, line int, v *yaml.Node) ([]string, error) {
 		return nil, err
 	}
 	if v.Kind != yaml.SequenceNode {
-		return nil, p.bad(line, "write it as a list: ["+"…]", "%s takes a list", k.name)
+		return nil, p.bad(line, "write it as a list: [a, b]", "%s takes a list", k.name)
 	}
 	// An empty bound is either a mistake or a way to forbid everything that
 	// would read as "no bound" one level up; only for mounts is it the default.
