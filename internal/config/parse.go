@@ -104,7 +104,7 @@ func (p *fileParser) key(name string, line int, v *yaml.Node, seen map[string]in
 		return &api.Error{
 			Kind: api.KindDenied, Rule: ruleProject,
 			Msg:  p.origin(line).String() + ": a project's file can only tighten, and may not set " + name,
-			Hint: "remove the line; your own settings stand in your user configuration (see `ccc config path`)",
+			Hint: "remove the line; your own settings stand in your user configuration (`ccc config show` names it)",
 		}
 	}
 	texts, err := p.texts(k, line, v)
