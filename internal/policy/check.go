@@ -83,13 +83,21 @@ func checkMounts(in *Input) error {
 		if err := checkPlace("mount", in.Mounts[i], in.Ground); err != nil {
 			return err
 		}
-		for _, c := range in.Ceilings {
-			if !withinAny(in.Mounts[i].Path, c.Mounts) {
-				return c.deny("mounts.allow", "mount %q is not below any of %v", in.Mounts[i].Path, c.Mounts)
-			}
+		if err := checkMountCeilings(in.Mounts[i].Path, in.Ceilings); err != nil {
+			return err
 		}
 		if err := checkTarget(m.Target); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// checkMountCeilings refuses a host path that a ceiling does not list.
+func checkMountCeilings(source string, ceilings []Ceiling) error {
+	for _, c := range ceilings {
+		if !withinAny(source, c.Mounts) {
+			return c.deny("mounts.allow", "mount %q is not below any of %v", source, c.Mounts)
 		}
 	}
 	return nil

@@ -42,7 +42,8 @@ type Ceiling struct {
 	Levels     []api.Level
 	Require    api.Require
 	// Projects and Mounts are path prefixes that projects and further mounts
-	// must lie under; nil bounds nothing, an empty list allows none.
+	// must lie under; nil bounds nothing, an empty list allows none. Further
+	// mounts are allowed only where at least one ceiling lists their prefix.
 	Projects, Mounts []string
 }
 
@@ -50,9 +51,13 @@ type Ceiling struct {
 type Input struct {
 	// ID is the identity the session will have.
 	ID api.ID
-	// Request is the validated request, its empty fields already filled from
-	// the configuration's defaults.
+	// Request is the validated request; but for its limits, its empty fields are
+	// already filled from the configuration's defaults.
 	Request api.CreateRequest
+	// Defaults are the configuration's limits for what the request leaves open,
+	// instead of the level's. Lower is how far the project's file lowers what
+	// comes of it: it can only make limits smaller.
+	Defaults, Lower api.Limits
 	// Project and Mounts are the request's paths, resolved; Mounts in the
 	// request's order.
 	Project Place
@@ -119,7 +124,7 @@ func (g Grant) Env() []api.EnvVar { return slices.Clone(g.env) }
 // names the rule. It is a pure function.
 func Decide(in Input) (Grant, error) {
 	checks := []func(*Input) error{checkQuota, checkLevel, checkWorkspace, checkProject, checkMounts, checkLimits}
-	in.Request.Limits = fill(in.Request.Limits, in.Level.Limits)
+	in.Request.Limits = in.limits()
 	if in.Request.Workspace == "" {
 		in.Request.Workspace = in.Level.Workspaces[0]
 	}
@@ -162,20 +167,37 @@ func Adopt(t Terms, ceilings []Ceiling, ground Ground) (Grant, error) {
 		if err := checkPlace("mount", m.Place, ground); err != nil {
 			return Grant{}, err
 		}
+		if err := checkMountCeilings(m.Path, ceilings); err != nil {
+			return Grant{}, err
+		}
 	}
 	return Grant{terms: t, valid: true}, nil
 }
 
-// fill gives each limit that was not asked for the level's default.
-func fill(asked api.Limits, l profile.Limits) api.Limits {
+// limits gives each limit that was not asked for its default.
+func (in *Input) limits() api.Limits {
+	ask, def, low, l := in.Request.Limits, in.Defaults, in.Lower, in.Level.Limits
 	return api.Limits{
-		Memory: cmp.Or(asked.Memory, l.Memory),
-		CPUs:   cmp.Or(asked.CPUs, l.CPUs),
-		PIDs:   cmp.Or(asked.PIDs, l.PIDs),
-		NoFile: cmp.Or(asked.NoFile, l.NoFile),
-		Tmp:    cmp.Or(asked.Tmp, l.Tmp),
-		TTL:    cmp.Or(asked.TTL, l.TTL),
+		Memory: limit(ask.Memory, def.Memory, l.Memory, low.Memory),
+		CPUs:   limit(ask.CPUs, def.CPUs, l.CPUs, low.CPUs),
+		PIDs:   limit(ask.PIDs, def.PIDs, l.PIDs, low.PIDs),
+		NoFile: limit(ask.NoFile, def.NoFile, l.NoFile, low.NoFile),
+		Tmp:    limit(ask.Tmp, def.Tmp, l.Tmp, low.Tmp),
+		TTL:    limit(ask.TTL, def.TTL, l.TTL, low.TTL),
 	}
+}
+
+// limit returns what was asked for, else the configured default, else the
+// level's, these two lowered to low. Zero is unset.
+func limit[T ~int64](asked, configured, level, low T) T {
+	if asked != 0 {
+		return asked
+	}
+	d := cmp.Or(configured, level)
+	if low != 0 {
+		d = min(d, low)
+	}
+	return d
 }
 
 // strictest returns the strongest requirement of the request and the ceilings.
