@@ -127,5 +127,5 @@ type Held struct {
 // was cut short.
 func (i Intents) Underway(id api.ID) bool {
 	_, err := os.Lstat(filepath.Join(i.Dir, string(id)))
-	return err == nil
+	return err == nil && id.Valid()
 }

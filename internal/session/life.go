@@ -81,6 +81,10 @@ func (c *Core) Wait(ctx context.Context, req api.RefRequest) (api.Exited, error)
 	if err != nil {
 		return api.Exited{}, interrupted(ctx, err)
 	}
+	if code < 0 {
+		// The engine's monitor ended it: there is no code of the process's own.
+		return api.Exited{Code: exitTimedOut, TimedOut: true}, nil
+	}
 	return api.Exited{Code: code}, nil
 }
 
@@ -91,25 +95,27 @@ func (c *Core) Remove(ctx context.Context, caller api.Caller, req api.RemoveRequ
 	if err := req.Validate(); err != nil {
 		return done, c.Refused(ctx, caller, "session.remove", err)
 	}
-	refs := req.Refs
+	remove := func(in engine.Instance) error {
+		if err := c.removeInstance(ctx, in); err != nil {
+			return err
+		}
+		done.Sessions = append(done.Sessions, briefOf(in))
+		return nil
+	}
+	var errs []error
 	if req.All {
 		all, err := c.Engine.ListContainers(ctx)
 		if err != nil {
 			return done, c.Refused(ctx, caller, "session.remove", err)
 		}
+		// Not by reference: labels that were changed may point nowhere, or at
+		// another session, and what carries them must go all the same.
 		for _, in := range all {
-			refs = append(refs, api.Ref(idOf(in)))
+			errs = append(errs, c.newAct(caller, "session.remove").on(ctx, in, remove))
 		}
 	}
-	var errs []error
-	for _, ref := range refs {
-		err := c.on(ctx, caller, "session.remove", ref, func(in engine.Instance) error {
-			if err := c.removeInstance(ctx, in); err != nil {
-				return err
-			}
-			done.Sessions = append(done.Sessions, briefOf(in))
-			return nil
-		})
+	for _, ref := range req.Refs {
+		err := c.on(ctx, caller, "session.remove", ref, remove)
 		if api.KindOf(err) == api.KindNotFound {
 			done.Missing = append(done.Missing, ref)
 			continue
@@ -124,7 +130,9 @@ func (c *Core) Remove(ctx context.Context, caller api.Caller, req api.RemoveRequ
 // this is cut short or fails.
 func (c *Core) removeInstance(ctx context.Context, in engine.Instance) error {
 	id := idOf(in)
-	if !id.Valid() {
+	if _, err := termsOf(in); err != nil || !id.Valid() {
+		// Its id may be that of another session, whose files are not its own. If
+		// they are nobody's, prune finds them.
 		return c.Engine.RemoveContainer(ctx, in.ID)
 	}
 	intent, err := c.Intents.Begin(id, nameOf(in))

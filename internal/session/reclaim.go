@@ -16,30 +16,50 @@ import (
 // Reclaim removes what creations and removals that were cut short have left. It
 // is called at the beginning of every operation and costs one directory read
 // when there is nothing to do.
+//
+// It fails if it cannot look or cannot record. What cannot be removed is no
+// reason to refuse an operation on another session: that is in the audit log,
+// is tried again each time, and prune tells of it.
 func (c *Core) Reclaim(ctx context.Context) error {
+	_, err := c.reclaim(ctx)
+	return err
+}
+
+// reclaim is Reclaim, and returns what could not be removed.
+func (c *Core) reclaim(ctx context.Context) (left []error, err error) {
 	cut, err := c.Intents.CutShort()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	errs := make([]error, 0, len(cut))
 	for _, id := range slices.Sorted(maps.Keys(cut)) {
-		held := cut[id]
-		a := c.newAct(api.Caller{Client: "reclaim"}, "session.reclaim")
-		a.about(id, held.Name)
-		if err := a.allowed(ctx, nil); err != nil {
-			return errors.Join(append(errs, err)...)
+		if err != nil {
+			// The log is broken: the others are left to whoever comes next.
+			err = errors.Join(err, cut[id].Abandon())
+			continue
 		}
-		err := errors.Join(c.removeOwn(ctx, spec.ContainerName(held.Name), id), c.removeParts(ctx, id))
-		if err == nil {
-			err = held.Done()
-		} else {
-			err = errors.Join(err, held.Abandon())
-		}
-		if err = a.ended(ctx, err); err != nil {
-			errs = append(errs, fmt.Errorf("remove what a cut short command left of session %s: %w", id, err))
+		var failed error
+		if failed, err = c.finish(ctx, id, cut[id]); failed != nil {
+			left = append(left, failed)
 		}
 	}
-	return errors.Join(errs...)
+	return left, err
+}
+
+// finish removes what one creation or removal that was cut short has left. The
+// first error says what could not be removed, the second what not recorded.
+func (c *Core) finish(ctx context.Context, id api.ID, held Held) (failed, err error) {
+	a := c.newAct(api.Caller{Client: "reclaim"}, "session.reclaim")
+	a.about(id, held.Name)
+	if err := a.allowed(ctx, nil); err != nil {
+		return nil, errors.Join(err, held.Abandon())
+	}
+	failed = errors.Join(c.removeOwn(ctx, spec.ContainerName(held.Name), id), c.removeParts(ctx, id))
+	if failed == nil {
+		failed = held.Done()
+	} else {
+		failed = errors.Join(fmt.Errorf("remove what a cut short command left of session %s: %w", id, failed), held.Abandon())
+	}
+	return failed, a.end(ctx, failed)
 }
 
 // Prune removes sessions that are past their life, stopped ones that are older
@@ -50,7 +70,8 @@ func (c *Core) Prune(ctx context.Context, caller api.Caller, req api.PruneReques
 	if err := a.allowed(ctx, nil); err != nil {
 		return done, err
 	}
-	return done, a.ended(ctx, errors.Join(c.Reclaim(ctx), c.prune(ctx, req, &done)))
+	left, err := c.reclaim(ctx)
+	return done, a.ended(ctx, errors.Join(append(left, err, c.prune(ctx, req, &done))...))
 }
 
 func (c *Core) prune(ctx context.Context, req api.PruneRequest, done *api.Pruned) error {

@@ -45,13 +45,18 @@ func (a *act) allowed(ctx context.Context, g *policy.Grant) error {
 // record it. It outlives the caller's cancel: an act that was interrupted is
 // recorded too.
 func (a *act) ended(ctx context.Context, err error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
-	defer cancel()
-	a.out.Err = err
-	if logErr := a.op.End(ctx, a.out); logErr != nil {
+	if logErr := a.end(ctx, err); logErr != nil {
 		return errors.Join(err, logErr)
 	}
 	return err
+}
+
+// end records how the act went, and returns the failure to record it.
+func (a *act) end(ctx context.Context, err error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+	defer cancel()
+	a.out.Err = err
+	return a.op.End(ctx, a.out)
 }
 
 // Refused records a request that a front end turned down before it became one,
@@ -87,6 +92,11 @@ func (c *Core) on(ctx context.Context, caller api.Caller, action string, ref api
 	if err != nil {
 		return a.refused(ctx, err)
 	}
+	return a.on(ctx, in, do)
+}
+
+// on runs an operation on a session that was found.
+func (a *act) on(ctx context.Context, in engine.Instance, do func(engine.Instance) error) error {
 	a.about(idOf(in), nameOf(in))
 	if err := a.allowed(ctx, nil); err != nil {
 		return err
