@@ -1,0 +1,5 @@
+package session_test
+
+const childVar = "CCC_TEST_SESSION_CHILD"
+
+func child([]string) error { return nil }
