@@ -1,7 +1,6 @@
 package app
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"os/user"
@@ -123,27 +122,13 @@ func ceilings(c *config.Config) []policy.Ceiling {
 	return all
 }
 
-// defaults returns what fills a request, the project's file having lowered it.
+// defaults returns what fills a request.
 func defaults(c *config.Config) session.Defaults {
-	e, low := c.Effective, c.Lower
+	e := c.Effective
 	return session.Defaults{
 		Image: e.Image, Level: e.Profile, Workspace: e.Workspace, MaxSessions: e.MaxSessions,
-		Require: stricter(e.Require, low.Require),
-		Limits: api.Limits{
-			Memory: lower(e.Limits.Memory, low.Limits.Memory), CPUs: lower(e.Limits.CPUs, low.Limits.CPUs),
-			PIDs: lower(e.Limits.PIDs, low.Limits.PIDs), NoFile: lower(e.Limits.NoFile, low.Limits.NoFile),
-			Tmp: lower(e.Limits.Tmp, low.Limits.Tmp), TTL: lower(e.Limits.TTL, low.Limits.TTL),
-		},
+		Require: stricter(e.Require, c.Lower.Require), Limits: e.Limits, Lower: c.Lower.Limits,
 	}
-}
-
-// lower returns the smaller of two limits; zero is no limit.
-func lower[T cmp.Ordered](a, b T) T {
-	var none T
-	if a == none || b != none && b < a {
-		return b
-	}
-	return a
 }
 
 // stricter returns the stronger of two requirements.

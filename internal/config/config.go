@@ -133,9 +133,9 @@ type Layer struct {
 	// Ceiling is the file's section of that name.
 	Ceiling Ceiling
 	// MountsAllow are the host directories that extra mounts may come from.
-	// Each layer that states the key (see Stated) must hold a prefix of the
-	// source; where none does, the policy level alone decides. Never stated by
-	// a project.
+	// Where no layer states the key (see Stated), no extra mount is allowed;
+	// else each layer that states it must hold a prefix of the source. Never
+	// stated by a project.
 	MountsAllow []Path
 	// ProjectsAllow are the host directories that projects may lie in. Each
 	// layer that states the key must hold a prefix of the project; where none

@@ -93,12 +93,20 @@ func checkMounts(in *Input) error {
 	return nil
 }
 
-// checkMountCeilings refuses a host path that a ceiling does not list.
+// checkMountCeilings refuses a mount that no configuration lists. A project is
+// named by the person who works on it; a further path may come from anybody who
+// can make a request, so the person allows it beforehand.
 func checkMountCeilings(source string, ceilings []Ceiling) error {
+	listed := false
 	for _, c := range ceilings {
 		if !withinAny(source, c.Mounts) {
 			return c.deny("mounts.allow", "mount %q is not below any of %v", source, c.Mounts)
 		}
+		listed = listed || c.Mounts != nil
+	}
+	if !listed {
+		return api.Deniedf("mounts.allow", "list its directory under mounts.allow in ~/.config/ccc/config.yaml",
+			"mount %q is not allowed by any configuration", source)
 	}
 	return nil
 }

@@ -15,7 +15,8 @@ type Ground struct {
 	// Own are ccc's and the engine's directories: state, sockets, storage.
 	Own []string
 	// Allow are prefixes that the host's or user's configuration opens
-	// although they lie in a hidden directory of the home.
+	// although they lie in a hidden directory of the home. A wider one opens
+	// none: to list the home is not to list the keys in it.
 	Allow []string
 }
 
@@ -64,12 +65,12 @@ func checkPlace(kind string, p Place, g Ground) error {
 // checkHidden refuses the hidden directories of the home, where keys, tokens
 // and settings live, unless the configuration opens them.
 func checkHidden(kind string, p Place, g Ground) error {
-	rel, below := strings.CutPrefix(p.Path, strings.TrimSuffix(g.Home, "/")+"/")
-	if !below || !strings.HasPrefix(rel, ".") {
+	hidden := strings.TrimSuffix(g.Home, "/") + "/."
+	if !strings.HasPrefix(p.Path, hidden) {
 		return nil
 	}
 	for _, allowed := range g.Allow {
-		if within(p.Path, allowed) {
+		if strings.HasPrefix(allowed, hidden) && within(p.Path, allowed) {
 			return nil
 		}
 	}

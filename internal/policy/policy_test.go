@@ -56,6 +56,8 @@ func TestDecide(t *testing.T) {
 		"holds own":              {func(i *policy.Input) { i.Project.Path = "/srv" }, "project.parent"},
 		"is own":                 {func(i *policy.Input) { i.Project.Path = "/srv/own" }, "project.own"},
 		"hidden but opened":      {func(i *policy.Input) { i.Project.Path = "/home/u/.dot"; i.Ground.Allow = []string{"/home/u/.dot"} }, ""},
+		"hidden, home listed":    {func(i *policy.Input) { i.Project.Path = "/home/u/.ssh"; i.Ground.Allow = []string{"/home/u"} }, "project.hidden"},
+		"mount nobody listed":    {func(i *policy.Input) { mount("/home/u/data", "/data", false)(i); i.Ceilings = nil }, "mounts.allow"},
 		"hidden in a project":    {func(i *policy.Input) { i.Project.Path = "/home/u/src/.hidden" }, ""},
 		"another home":           {func(i *policy.Input) { i.Project.Path = "/home/v/p" }, ""},
 		"no home":                {func(i *policy.Input) { i.Ground.Home = "" }, "project.home"},
@@ -130,6 +132,7 @@ func mount(source, target string, writable bool) func(*policy.Input) {
 	return func(i *policy.Input) {
 		i.Request.Mounts = []api.Mount{{Source: source, Target: target, Writable: writable}}
 		i.Mounts = []policy.Place{{Path: source, Dir: true}}
+		i.Ceilings = append(i.Ceilings, policy.Ceiling{Source: "user", Mounts: []string{"/home", "/run"}})
 	}
 }
 
@@ -162,6 +165,24 @@ func TestEmptyRequestGetsTheLevelsBounds(t *testing.T) {
 	}
 	if got.Workspace != api.WorkspaceOverlay || len(got.Mounts) != 0 {
 		t.Errorf("terms %+v", got)
+	}
+}
+
+func TestProjectFileOnlyLowers(t *testing.T) {
+	for _, c := range []struct{ asked, configured, low, want api.Bytes }{
+		{0, 0, 0, 4 << 30},
+		{0, 0, 1 << 30, 1 << 30},
+		{0, 0, 64 << 30, 4 << 30},
+		{0, 2 << 30, 64 << 30, 2 << 30},
+		{0, 2 << 30, 1 << 30, 1 << 30},
+		{3 << 30, 2 << 30, 1 << 30, 3 << 30},
+	} {
+		in := input(t)
+		in.Request.Limits.Memory, in.Defaults.Memory, in.Lower.Memory = c.asked, c.configured, c.low
+		g, err := policy.Decide(in)
+		if err != nil || g.Terms().Limits.Memory != c.want {
+			t.Errorf("%v: got %v, %v", c, g.Terms().Limits.Memory, err)
+		}
 	}
 }
 

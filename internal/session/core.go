@@ -72,6 +72,8 @@ type Defaults struct {
 	Limits      api.Limits
 	Require     api.Require
 	MaxSessions api.Count
+	// Lower is how far the project's file lowers the limits.
+	Lower api.Limits
 }
 
 // find returns the container of the session that ref points at: by its exact

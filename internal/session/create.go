@@ -68,19 +68,14 @@ func interrupted(ctx context.Context, err error) error {
 	return &api.Error{Kind: api.KindInterrupted, Msg: "interrupted", Err: err}
 }
 
-// withDefaults fills what the request leaves open from the configuration.
+// withDefaults fills what the request leaves open from the configuration, but
+// for the limits: policy does that, together with the level.
 func (c *Core) withDefaults(r api.CreateRequest) api.CreateRequest {
 	d := c.Defaults
 	r.Level = cmp.Or(r.Level, d.Level)
 	r.Workspace = cmp.Or(r.Workspace, d.Workspace)
 	r.Image = cmp.Or(r.Image, d.Image)
 	r.Require = cmp.Or(r.Require, d.Require)
-	r.Limits.Memory = cmp.Or(r.Limits.Memory, d.Limits.Memory)
-	r.Limits.CPUs = cmp.Or(r.Limits.CPUs, d.Limits.CPUs)
-	r.Limits.PIDs = cmp.Or(r.Limits.PIDs, d.Limits.PIDs)
-	r.Limits.NoFile = cmp.Or(r.Limits.NoFile, d.Limits.NoFile)
-	r.Limits.Tmp = cmp.Or(r.Limits.Tmp, d.Limits.Tmp)
-	r.Limits.TTL = cmp.Or(r.Limits.TTL, d.Limits.TTL)
 	return r
 }
 
@@ -88,7 +83,10 @@ func (c *Core) withDefaults(r api.CreateRequest) api.CreateRequest {
 // before the engine is asked anything about the image: what is refused for
 // itself costs nothing.
 func (c *Core) decide(ctx context.Context, req api.CreateRequest) (policy.Grant, error) {
-	in := policy.Input{ID: api.ID(c.Random(6)), Ceilings: c.Ceilings, Ground: c.Ground, MaxSessions: c.Defaults.MaxSessions}
+	in := policy.Input{
+		ID: api.ID(c.Random(6)), Ceilings: c.Ceilings, Ground: c.Ground, MaxSessions: c.Defaults.MaxSessions,
+		Defaults: c.Defaults.Limits, Lower: c.Defaults.Lower,
+	}
 	var err error
 	if in.Level, err = profile.Find(req.Level, c.Levels...); err != nil {
 		return policy.Grant{}, err
