@@ -203,16 +203,19 @@ func TestStartRefusals(t *testing.T) {
 		}, api.KindDenied, "project.moved"},
 		"expired": {func(w *world) { w.clock.advance(8 * time.Hour) }, api.KindDenied, "session.expired"},
 		"ceiling lowered": {func(w *world) {
-			w.Core.Ceilings = []policy.Ceiling{{Source: "policy.yaml", Limits: api.Limits{Memory: 1 << 30}, Lines: map[string]int{"ceiling.limits.memory": 3}}}
+			w.Core.Ceilings = append(w.Core.Ceilings, policy.Ceiling{Source: "policy.yaml", Limits: api.Limits{Memory: 1 << 30}, Lines: map[string]int{"ceiling.limits.memory": 3}})
 		}, api.KindDenied, "ceiling.limits.memory"},
 		"level not allowed any more": {func(w *world) {
-			w.Core.Ceilings = []policy.Ceiling{{Source: "policy.yaml", Levels: []api.Level{"strict"}}}
+			w.Core.Ceilings = append(w.Core.Ceilings, policy.Ceiling{Source: "policy.yaml", Levels: []api.Level{"strict"}})
 		}, api.KindDenied, "ceiling.profiles"},
 		"project not allowed any more": {func(w *world) {
-			w.Core.Ceilings = []policy.Ceiling{{Source: "policy.yaml", Projects: []string{"/srv"}}}
+			w.Core.Ceilings = append(w.Core.Ceilings, policy.Ceiling{Source: "policy.yaml", Projects: []string{"/srv"}})
 		}, api.KindDenied, "ceiling.projects.allow"},
 		"mount not allowed any more": {func(w *world) { w.Core.Ground.Own = append(w.Core.Ground.Own, filepath.Join(w.Home, "data")) }, api.KindDenied, "mount.own"},
-		"mounts bounded since":       {func(w *world) { w.Core.Ceilings = []policy.Ceiling{{Source: "policy.yaml", Mounts: []string{}}} }, api.KindDenied, "ceiling.mounts.allow"},
+		"mount not listed any more":  {func(w *world) { w.Core.Ceilings = nil }, api.KindDenied, "mounts.allow"},
+		"mounts bounded since": {func(w *world) {
+			w.Core.Ceilings = append(w.Core.Ceilings, policy.Ceiling{Source: "policy.yaml", Mounts: []string{}})
+		}, api.KindDenied, "ceiling.mounts.allow"},
 	} {
 		for _, running := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s running %v", name, running), func(t *testing.T) {

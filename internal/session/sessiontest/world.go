@@ -65,7 +65,9 @@ func Open(ctx context.Context, dir string, now func() time.Time) (*World, error)
 		Dirs:    workspace.Dirs{Root: filepath.Join(w.State, "sessions")},
 		Intents: session.Intents{Dir: filepath.Join(w.Runtime, "making")},
 		Levels:  []profile.Source{{FS: profiles.Levels, Dir: "levels", Label: "shipped "}},
-		Ground:  policy.Ground{Home: w.Home, Own: []string{w.State, w.Runtime, w.Engine}},
+		// Further mounts have to be listed by somebody.
+		Ceilings: []policy.Ceiling{{Source: "config.yaml", Mounts: []string{w.Home}}},
+		Ground:   policy.Ground{Home: w.Home, Own: []string{w.State, w.Runtime, w.Engine}},
 		Defaults: session.Defaults{
 			Image: image.DefaultName, Level: "standard", Workspace: api.WorkspaceOverlay, MaxSessions: 128,
 		},
