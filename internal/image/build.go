@@ -98,8 +98,6 @@ func (b Builder) Build(ctx context.Context, r Request) (engine.Image, error) {
 	if err := r.Validate(); err != nil {
 		return engine.Image{}, err
 	}
-	// A limit of our own, because the engine puts a shorter one on each call
-	// that has none, made for calls that move no images.
 	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
 	defer cancel()
 	name := r.fullName()
@@ -206,6 +204,9 @@ func (b Builder) finish(ctx context.Context, id, name string) (engine.Image, err
 // has: the first container with a new mapping copies the image with new owners,
 // which takes seconds, and all later ones share the copy.
 func (b Builder) warm(ctx context.Context, img engine.Image) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	b.Progress("preparing the image for the first session")
 	c := engine.Container{
 		Name:  "ccc-warm-" + img.ID[:min(12, len(img.ID))],
@@ -217,20 +218,38 @@ func (b Builder) warm(ctx context.Context, img engine.Image) error {
 		Memory: 64 << 20, CPUs: 1000, PIDs: 16, Timeout: time.Minute,
 		Labels: map[string]string{engine.LabelSchema: engine.Schema, engine.LabelImage: img.ID},
 	}
-	_, err := b.Containers.CreateContainer(ctx, c)
-	if api.KindOf(err) == api.KindConflict {
-		// Left by a build that was killed, or made by one that runs now; either
-		// way the copy is what counts, and creating again makes sure of it.
-		if err = b.Containers.RemoveContainer(ctx, c.Name); err == nil {
-			_, err = b.Containers.CreateContainer(ctx, c)
-		}
-	}
-	// By name and whatever the answer was: an interrupted call may have made it.
-	err = errors.Join(err, b.Containers.RemoveContainer(context.WithoutCancel(ctx), c.Name))
+	// Once begun, the copy is not interrupted: the engine would go on with it and
+	// make the container after we had looked for it.
+	uncut := context.WithoutCancel(ctx)
+	err := b.create(uncut, c)
+	// By name and whatever the answer was: the call may have made it.
+	err = errors.Join(err, b.Containers.RemoveContainer(uncut, c.Name), ctx.Err())
 	if err != nil {
 		return fmt.Errorf("warm the image: %w", err)
 	}
 	return nil
+}
+
+// create creates a container whatever is there under its name: one that a killed
+// build left, one of a build that runs now, or one whose creation took longer
+// than a call may. Which it is does not matter, for the copy is what counts.
+func (b Builder) create(ctx context.Context, c engine.Container) error {
+	const tries = 5
+	var err error
+	for range tries {
+		_, err = b.Containers.CreateContainer(ctx, c)
+		switch api.KindOf(err) {
+		case api.KindConflict:
+			if gone := b.Containers.RemoveContainer(ctx, c.Name); gone != nil {
+				return errors.Join(err, gone)
+			}
+		case api.KindUnavailable:
+			// The engine may be busy with the copy.
+		default:
+			return err
+		}
+	}
+	return err
 }
 
 // undo removes the image that this build made, if it came that far, and gives

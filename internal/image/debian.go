@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ccc-dev/ccc/internal/api"
 	"github.com/ccc-dev/ccc/internal/engine"
@@ -18,6 +17,10 @@ import (
 // an ordinary user needs here out of the user's PATH.
 const toolPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+// importGrace is how long an engine may take to finish an import that nobody
+// wants any more.
+const importGrace = time.Minute
+
 // fromDebian makes an image from the recipe and returns its identity, also along
 // with an error if there is something to undo. The tree goes from mmdebstrap
 // through the scan into the engine; no copy of it is kept.
@@ -26,30 +29,38 @@ func (b Builder) fromDebian(ctx context.Context, r Recipe) (id string, err error
 	if err != nil {
 		return "", err
 	}
-	dir, err := b.workDir(r)
+	b.sweep(ctx)
+	dir, err := b.newWorkDir(r)
 	if err != nil {
 		return "", fmt.Errorf("prepare image build: %w", err)
 	}
-	defer func() { err = errors.Join(err, b.removeWorkDir(dir)) }()
+	defer func() { err = errors.Join(err, b.removeWorkDir(ctx, dir)) }()
 
-	ctx, cancel := context.WithCancel(ctx)
+	// The import is not cut short itself. As long as the tree is being sent, its
+	// failing stream ends the import; after that the engine would go on alone,
+	// and make an image that nobody removes.
+	importCtx, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(importGrace, giveUp) })()
+
+	running, cancel := context.WithCancel(ctx)
 	defer cancel()
 	tree, in := io.Pipe()
 	said := &transcript{tell: b.Progress}
 	exited := make(chan struct{})
 	go func() {
 		defer close(exited)
-		runErr := b.Tools.Run(ctx, Program{
+		runErr := b.Tools.Run(running, Program{
 			Path: mmdebstrap,
-			Args: r.Arguments(filepath.Join(dir, "customize")),
-			Env:  b.environment(r, dir),
+			Args: r.Arguments(dir.hook()),
+			Env:  b.environment(r, dir.path),
 		}, in, said.line)
 		// Only success may look like the end of the stream.
-		_ = in.CloseWithError(said.explain(runErr))
+		_ = in.CloseWithError(said.explain(running, runErr))
 	}()
 
 	scan := scanRootfs(tree)
-	id, err = b.Images.ImportImage(ctx, scan, engine.ImportOptions{Name: r.Tag(), Labels: map[string]string{
+	id, err = b.Images.ImportImage(importCtx, scan, engine.ImportOptions{Name: r.Tag(), Labels: map[string]string{
 		engine.LabelSchema: engine.Schema,
 		engine.LabelImage:  r.Label(),
 	}})
@@ -58,6 +69,9 @@ func (b Builder) fromDebian(ctx context.Context, r Recipe) (id string, err error
 	scan.close()
 	_ = tree.Close()
 	<-exited
+	if ctx.Err() != nil {
+		return id, context.Cause(ctx)
+	}
 	return id, importFailure(ended, scanErr, err)
 }
 
@@ -90,48 +104,6 @@ func (b Builder) findTools() (string, error) {
 		found = p
 	}
 	return found, nil
-}
-
-// workDir makes the directory that mmdebstrap works in, with the hook in it.
-// Both are open to others to enter and read: the root of the namespace that the
-// hook runs in is one of the user's subordinate ids, not the user.
-func (b Builder) workDir(r Recipe) (string, error) {
-	dir, err := os.MkdirTemp(b.TempDir, "ccc-image-")
-	if err != nil {
-		return "", err
-	}
-	hook := filepath.Join(dir, "customize")
-	err = errors.Join(
-		os.WriteFile(hook, []byte(r.Customize), 0o600),
-		os.Chmod(hook, 0o755), //nolint:gosec // see above
-		os.Chmod(dir, 0o711),  //nolint:gosec // see above
-	)
-	if err != nil {
-		return "", errors.Join(err, os.RemoveAll(dir))
-	}
-	return dir, nil
-}
-
-// removeWorkDir removes what a build left. mmdebstrap cleans up after itself,
-// also when told to stop; if it was killed, its tree belongs to subordinate ids
-// and only root of a user namespace can remove it.
-func (b Builder) removeWorkDir(dir string) error {
-	if os.RemoveAll(dir) == nil {
-		return nil
-	}
-	podman, err := b.Tools.Look("podman")
-	if err == nil {
-		p := Program{Path: podman, Args: []string{"unshare", "rm", "-rf", "--", dir}, Env: b.toolEnvironment()}
-		err = b.Tools.Run(context.Background(), p, io.Discard, func(string) {})
-	}
-	if err == nil {
-		return nil
-	}
-	return &api.Error{
-		Msg:  "the build left a directory behind: " + dir,
-		Hint: "podman unshare rm -rf " + dir,
-		Err:  err,
-	}
 }
 
 // passedOn are the variables that a build's programs get of the caller's: where
@@ -186,10 +158,13 @@ func (t *transcript) line(s string) {
 var steps = []string{"running", "downloading", "extracting", "installing", "creating"}
 
 // explain adds to a failure the errors that the program told, or else its last
-// words.
-func (t *transcript) explain(err error) error {
+// words. What a program says that was told to end explains nothing.
+func (t *transcript) explain(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	var words []string
 	for _, s := range t.last {

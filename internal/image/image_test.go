@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -410,5 +412,61 @@ func TestRecipeIDFollowsItsContent(t *testing.T) {
 	}
 	if again := shipped(t); again.ID() != recipe.ID() {
 		t.Error("the identity changes by itself")
+	}
+}
+
+// What a build that was killed left is removed by the next; what another build
+// works in is not, nor what is another's.
+func TestBuildSweeps(t *testing.T) {
+	b := newBench(t)
+	left, theirs, busy := filepath.Join(b.TempDir, "ccc-image-1"), filepath.Join(b.TempDir, "other"), ""
+	for _, dir := range []string{left, theirs} {
+		if err := os.MkdirAll(filepath.Join(dir, "mmdebstrap.x"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	program := b.program
+	b.program = func(ctx context.Context, p image.Program, stdout io.Writer, line func(string)) error {
+		// While this build works, another one begins and sweeps.
+		for _, e := range p.Env {
+			if dir, ok := strings.CutPrefix(e, "TMPDIR="); ok {
+				busy = dir
+			}
+		}
+		b.program = program
+		if _, err := b.Build(ctx, image.Request{Mirror: "https://mirror.example/"}); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(filepath.Join(busy, "customize")); err != nil {
+			t.Errorf("a build took away what another works in: %v", err)
+		}
+		return program(ctx, p, stdout, line)
+	}
+	if _, err := b.Build(t.Context(), image.Request{}); err != nil {
+		t.Fatal(err)
+	}
+	_, _, files := b.left(t)
+	if len(files) != 1 || files[0].Name() != "other" {
+		t.Errorf("left: %v", files)
+	}
+}
+
+// An engine that is slow with the copy, and one that has somebody else's
+// container in the way, still end with a warm image and no container.
+func TestWarmingInsists(t *testing.T) {
+	b := newBench(t)
+	failures := 2
+	b.engine.Fault = func(step string) error {
+		if step == "CreateContainer.after" && failures > 0 {
+			failures--
+			return &api.Error{Kind: api.KindUnavailable, Msg: "no answer within a minute"}
+		}
+		return nil
+	}
+	if _, err := b.Build(t.Context(), image.Request{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, containers, _ := b.left(t); len(containers) > 0 || failures > 0 {
+		t.Errorf("left: %v, %d failures to go", containers, failures)
 	}
 }

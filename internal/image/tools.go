@@ -36,8 +36,10 @@ type Program struct {
 // HostTools returns the tools of this host.
 func HostTools() Tools { return Tools{Look: exec.LookPath, Run: run} }
 
-// stopGrace is how long a program has to clean up after SIGTERM.
-const stopGrace = 20 * time.Second
+// stopGrace is how long a program has to clean up after SIGTERM. It is short,
+// because mmdebstrap only notes the signal and ends when its work is done; what
+// it leaves is removed by the build.
+const stopGrace = 2 * time.Second
 
 func run(ctx context.Context, p Program, stdout io.Writer, line func(string)) error {
 	// The parent-death signal is tied to the thread that forks, not to the
