@@ -51,6 +51,9 @@ type App struct {
 	OpenEngine func(ctx context.Context, socket string) (engine.Engine, error)
 	// Kernel reads the facts of processes; nil means the real ones.
 	Kernel session.Kernel
+	// Home is the user's home directory; empty means the one that the password
+	// database has. Tests have one of their own.
+	Home string
 }
 
 // Main runs the command line and returns its exit code.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/user"
@@ -23,11 +24,11 @@ type dirs struct {
 // dirs returns the user's directories. The home is the one that the password
 // database has: HOME can be set to anything, and what it protects depends on it.
 func (a *App) dirs() (dirs, error) {
-	u, err := user.Current()
-	home := a.env("HOME")
-	if err == nil && u.HomeDir != "" {
+	home := a.Home
+	if u, err := user.Current(); home == "" && err == nil {
 		home = u.HomeDir
 	}
+	home = cmp.Or(home, a.env("HOME"))
 	if !filepath.IsAbs(home) {
 		return dirs{}, &api.Error{Kind: api.KindUnavailable, Msg: "the home directory is not known", Hint: "export HOME=/home/you"}
 	}
