@@ -64,7 +64,7 @@ func (a *App) Main(ctx context.Context) int {
 // program returns the command line with everything it needs.
 func (a *App) program() *cli.Program {
 	return &cli.Program{
-		In: a.In, Out: a.Out, Err: a.Err, Terminal: a.Terminal, Term: a.env("TERM"), Version: version(),
+		In: a.In, Out: a.Out, Err: a.Err, Terminal: a.Terminal, Term: a.env("TERM"), NoColor: a.env("NO_COLOR") != "", Version: version(),
 		Config:   a.config,
 		Core:     a.core,
 		Recorder: a.recorder,

@@ -40,7 +40,7 @@ func (r *run) findings(all []probe.Finding) error {
 	for i, f := range all {
 		rows[i] = []string{string(f.Verdict), f.Check, f.Detail}
 	}
-	if err := r.table([]string{"", "CHECK", "FOUND"}, rows); err != nil {
+	if err := r.states([]string{"", "CHECK", "FOUND"}, rows); err != nil {
 		return err
 	}
 	for _, f := range all {

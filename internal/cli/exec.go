@@ -44,7 +44,7 @@ Flags of ccc come before SESSION; everything after it belongs to the command.`,
 	f.BoolVarP(&req.Interactive, "interactive", "i", false, "pass standard input on")
 	f.BoolVarP(&req.TTY, "tty", "t", false, "allocate a terminal")
 	f.StringVarP(&req.Dir, "workdir", "w", "", "working `DIR` inside (default /workspace)")
-	list(f, &req.Env, "env", "e", "NAME=VALUE", "a variable for the command (repeatable)")
+	list(f, &req.Env, "env,e", "NAME=VALUE", "a variable for the command (repeatable)")
 	text(f, &req.Timeout, "timeout", "DURATION", "kill the command after this time")
 	return cmd
 }
@@ -66,7 +66,7 @@ func (r *run) shellCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "shell SESSION", Short: "open a shell in a session", Example: "  ccc session shell demo",
 		Annotations: map[string]string{"action": "session.exec", "codes": "child"},
-		Args:        r.exactly(1, "one session"), ValidArgsFunction: r.completeSessions,
+		Args:        r.one("one session"), ValidArgsFunction: r.completeSessions,
 		RunE: r.onSession(func(ctx context.Context, core *session.Core, ref api.Ref) error {
 			req.Ref, req.TTY = ref, r.Terminal != nil
 			return r.exec(ctx, core, req)
@@ -121,7 +121,7 @@ func (r *run) logsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "logs SESSION", Short: "print what a session's first process printed",
 		Example: "  ccc session logs demo --tail 20\n  ccc session logs -f demo",
-		Args:    r.exactly(1, "one session"), ValidArgsFunction: r.completeSessions,
+		Args:    r.one("one session"), ValidArgsFunction: r.completeSessions,
 		RunE: r.onSession(func(ctx context.Context, core *session.Core, ref api.Ref) error {
 			req.Ref = ref
 			err := core.Logs(ctx, req, api.Streams{Out: r.Out, Err: r.Err})

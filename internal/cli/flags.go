@@ -71,7 +71,9 @@ func (f listFlag[T, P]) String() string {
 	return strings.Join(all, " ")
 }
 
-// list adds a flag that can be repeated.
-func list[T any, P parsed[T]](f *pflag.FlagSet, values *[]T, name, short, kind, usage string) {
+// list adds a flag that can be repeated. Its name may end in a comma and a
+// letter, its short form.
+func list[T any, P parsed[T]](f *pflag.FlagSet, values *[]T, name, kind, usage string) {
+	name, short, _ := strings.Cut(name, ",")
 	f.VarP(listFlag[T, P]{values, kind}, name, short, usage)
 }

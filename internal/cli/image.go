@@ -97,7 +97,7 @@ func (r *run) imageRemoveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rm IMAGE", Short: "remove a session image", Example: "  ccc image rm localhost/ccc-session:latest",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if err := r.exactly(1, "one image")(cmd, args); err != nil {
+			if err := r.one("one image")(cmd, args); err != nil {
 				return err
 			}
 			return ref.UnmarshalText([]byte(args[0]))

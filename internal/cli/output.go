@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ccc-dev/ccc/internal/api"
+	"github.com/ccc-dev/ccc/internal/probe"
 	"github.com/ccc-dev/ccc/internal/session"
 )
 
@@ -42,11 +43,8 @@ func (r *run) printError(err error, asJSON bool) {
 
 // flatten returns the errors that a join holds.
 func flatten(err error) []error {
-	var joined interface{ Unwrap() []error }
-	if j, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only the outermost join is taken apart
-		joined = j
-	}
-	if joined == nil {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
 		return []error{err}
 	}
 	var all []error
@@ -71,18 +69,28 @@ func (r *run) progress(format string, args ...any) {
 // table prints rows below a header: aligned on a terminal, tab-separated and
 // without header elsewhere, so that `cut` and `awk` can read them.
 func (r *run) table(header []string, rows [][]string) error {
-	out := io.Writer(r.Out)
-	if r.Terminal != nil {
-		tw := tabwriter.NewWriter(r.Out, 0, 0, 2, ' ', 0)
-		defer tw.Flush()
-		out = tw
-		rows = append([][]string{header}, rows...)
+	if r.Terminal == nil {
+		return writeRows(r.Out, rows)
 	}
+	return aligned(r.Out, header, rows)
+}
+
+// aligned writes rows below a header in columns.
+func aligned(w io.Writer, header []string, rows [][]string) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if err := writeRows(tw, append([][]string{header}, rows...)); err != nil {
+		return err
+	}
+	return tw.Flush()
+}
+
+// writeRows writes rows with a tab between cells, each cell made harmless.
+func writeRows(w io.Writer, rows [][]string) error {
 	for _, row := range rows {
 		for i := range row {
 			row[i] = api.Printable(row[i])
 		}
-		if _, err := fmt.Fprintln(out, strings.Join(row, "\t")); err != nil {
+		if _, err := fmt.Fprintln(w, strings.Join(row, "\t")); err != nil {
 			return err
 		}
 	}
@@ -113,7 +121,36 @@ func (r *run) posture(p api.Posture) error {
 	for i, c := range p {
 		rows[i] = []string{string(c.State), c.Name, c.Detail}
 	}
-	return r.table([]string{"STATE", "CONTROL", "DETAIL"}, rows)
+	return r.states([]string{"STATE", "CONTROL", "DETAIL"}, rows)
+}
+
+// colours are those of the words that a table of states begins its rows with:
+// green for what holds, yellow for what half does, red for what does not.
+var colours = map[string]string{
+	string(api.StateEnforced): "32", string(api.StateFallback): "33", string(api.StateMissing): "31",
+	string(probe.OK): "32", string(probe.Warn): "33", string(probe.Fail): "31",
+}
+
+// states prints a table whose rows begin with a state, in colour on a terminal.
+// The columns are laid out first: escape sequences have no width.
+func (r *run) states(header []string, rows [][]string) error {
+	if r.Terminal == nil || r.global.NoColor || r.NoColor {
+		return r.table(header, rows)
+	}
+	var laid strings.Builder
+	if err := aligned(&laid, header, rows); err != nil {
+		return err
+	}
+	for line := range strings.Lines(laid.String()) {
+		word, rest, _ := strings.Cut(line, " ")
+		if c := colours[word]; c != "" {
+			line = "\x1b[" + c + "m" + word + "\x1b[0m " + rest
+		}
+		if _, err := io.WriteString(r.Out, line); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // left renders how much of a session's life is left.

@@ -35,6 +35,8 @@ type Program struct {
 	Terminal Terminal
 	// Term is the terminal's type, as TERM has it.
 	Term string
+	// NoColor tells that the environment asks for no colour (no-color.org).
+	NoColor bool
 	// Version is what `ccc version` prints.
 	Version Version
 	// Config loads the configuration.
@@ -84,8 +86,6 @@ type Global struct {
 type run struct {
 	*Program
 	global Global
-	// command is the path of the command, "session create", once it is known.
-	command string
 }
 
 // exit is an error that only carries an exit code: the command has said what

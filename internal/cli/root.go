@@ -72,10 +72,10 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return api.Invalidf(hint, "unknown %s %s for %q", what, api.Printable(shorten(fmt.Sprintf("%q", args[0]))), cmd.CommandPath()).By("input.usage")
 }
 
-// exactly refuses any other number of arguments than n.
-func (r *run) exactly(n int, what string) cobra.PositionalArgs {
+// one refuses any other number of arguments than one.
+func (r *run) one(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == n {
+		if len(args) == 1 {
 			return nil
 		}
 		return r.refused(cmd, api.Invalidf(cmd.UseLine(), "%s takes %s, got %d arguments", cmd.CommandPath(), what, len(args)).By("input.usage"))

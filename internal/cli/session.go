@@ -86,7 +86,7 @@ func (r *run) listSessions(all []api.Session, now time.Time) error {
 func (r *run) showCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "show SESSION", Short: "show everything about a session", Example: "  ccc session show demo --json",
-		Args: r.exactly(1, "one session"), ValidArgsFunction: r.completeSessions,
+		Args: r.one("one session"), ValidArgsFunction: r.completeSessions,
 		RunE: r.onSession(func(ctx context.Context, core *session.Core, ref api.Ref) error {
 			s, err := core.Show(ctx, api.RefRequest{Ref: ref})
 			if s.ID == "" && err != nil {
@@ -127,7 +127,7 @@ func (r *run) stopCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "stop SESSION", Short: "end a session's processes; its files stay", Example: "  ccc session stop demo",
 		Annotations: map[string]string{"action": "session.stop"},
-		Args:        r.exactly(1, "one session"), ValidArgsFunction: r.completeSessions,
+		Args:        r.one("one session"), ValidArgsFunction: r.completeSessions,
 		RunE: r.onSession(func(ctx context.Context, core *session.Core, ref api.Ref) error {
 			req.Ref = ref
 			return core.Stop(ctx, r.caller(), req)
@@ -141,7 +141,7 @@ func (r *run) startCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "start SESSION", Short: "start a stopped session again", Example: "  ccc session start demo",
 		Annotations: map[string]string{"action": "session.start"},
-		Args:        r.exactly(1, "one session"), ValidArgsFunction: r.completeSessions,
+		Args:        r.one("one session"), ValidArgsFunction: r.completeSessions,
 		RunE: r.onSession(func(ctx context.Context, core *session.Core, ref api.Ref) error {
 			s, err := core.Start(ctx, r.caller(), api.RefRequest{Ref: ref})
 			if err != nil {
@@ -157,7 +157,7 @@ func (r *run) restartCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "restart SESSION", Short: "stop a session and start it again", Example: "  ccc session restart demo",
 		Annotations: map[string]string{"action": "session.restart"},
-		Args:        r.exactly(1, "one session"), ValidArgsFunction: r.completeSessions,
+		Args:        r.one("one session"), ValidArgsFunction: r.completeSessions,
 		RunE: r.onSession(func(ctx context.Context, core *session.Core, ref api.Ref) error {
 			req.Ref = ref
 			s, err := core.Restart(ctx, r.caller(), req)
@@ -175,7 +175,7 @@ func (r *run) waitCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "wait SESSION", Short: "wait until a session ends, and exit with its code", Example: "  ccc session wait demo",
 		Annotations: map[string]string{"codes": "child"},
-		Args:        r.exactly(1, "one session"), ValidArgsFunction: r.completeSessions,
+		Args:        r.one("one session"), ValidArgsFunction: r.completeSessions,
 		RunE: r.onSession(func(ctx context.Context, core *session.Core, ref api.Ref) error {
 			e, err := core.Wait(ctx, api.RefRequest{Ref: ref})
 			if err != nil {

@@ -45,7 +45,7 @@ func (t tty) Sizes(ctx context.Context) <-chan api.Size {
 		for {
 			if cols, rows, err := term.GetSize(t.out); err == nil {
 				select {
-				case sizes <- api.Size{Rows: uint16(rows), Cols: uint16(cols)}: //nolint:gosec // a terminal is no 65536 characters wide
+				case sizes <- api.Size{Rows: uint16(rows), Cols: uint16(cols)}:
 				case <-ctx.Done():
 					return
 				}
