@@ -51,9 +51,13 @@ func runnable(in engine.Instance) error {
 	if in.State == engine.InstanceRunning {
 		return nil
 	}
+	state := string(in.State)
+	if in.State == engine.InstanceExited || in.State == engine.InstanceCreated {
+		state = string(api.StatusStopped)
+	}
 	return &api.Error{
 		Kind: api.KindConflict, Rule: "session.state",
-		Msg:  fmt.Sprintf("session %q is %s", nameOf(in), in.State),
+		Msg:  fmt.Sprintf("session %q is %s", nameOf(in), state),
 		Hint: "ccc session start " + string(nameOf(in)),
 	}
 }
