@@ -110,8 +110,13 @@ func (a *App) config(g cli.Global) (*config.Config, error) {
 	if g.ConfigFile != "" {
 		s.UserFile, s.UserFileRequired = g.ConfigFile, true
 	}
-	if g.Project != "" {
-		s.ProjectFile = filepath.Join(g.Project, ".ccc.yaml")
+	// What is no directory is no project; the core says so.
+	if info, err := os.Stat(g.Project); err == nil && info.IsDir() {
+		project, err := filepath.Abs(g.Project)
+		if err != nil {
+			return nil, fmt.Errorf("find the working directory: %w", err)
+		}
+		s.ProjectFile = filepath.Join(project, ".ccc.yaml")
 	}
 	if g.Connection != "" {
 		s.Flags["connection"] = g.Connection

@@ -23,7 +23,15 @@ this host cannot give it.`,
 		Annotations: map[string]string{"action": "session.create"},
 		Args:        r.atMostOneProject(&req),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := req.Validate(); err != nil {
+				return r.refused(cmd, err)
+			}
 			r.global.Project = req.Project
+			if _, err := r.Config(r.global); err != nil {
+				// What is wrong with the project's own file is recorded all the same.
+				r.global.Project = ""
+				return r.refused(cmd, err)
+			}
 			core, err := r.Core(cmd.Context(), r.global)
 			if err != nil {
 				return err

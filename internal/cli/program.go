@@ -26,7 +26,7 @@ import (
 
 // Program is one run of the command line: its surroundings, and how it comes by
 // the parts of ccc. All fields are required but Terminal. The functions are
-// called at most once each, and only by commands that need them.
+// called only by commands that need them.
 type Program struct {
 	// In, Out and Err are the standard streams.
 	In       io.Reader
@@ -189,6 +189,10 @@ func (r *run) refused(cmd *cobra.Command, err error) error {
 		return err
 	}
 	core, coreErr := r.Recorder(cmd.Context(), r.global)
+	if coreErr != nil && coreErr.Error() == err.Error() {
+		// The configuration is what is wrong, and then there is no log either.
+		return err
+	}
 	if coreErr != nil {
 		return errors.Join(err, coreErr)
 	}

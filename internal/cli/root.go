@@ -62,6 +62,8 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	hint := cmd.CommandPath() + " --help"
+	// Cobra's own default, which it sets only on its own way to an error.
+	cmd.SuggestionsMinimumDistance = 2
 	if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
 		hint = cmd.CommandPath() + " " + s[0]
 	}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/ccc-dev/ccc/internal/api"
@@ -108,6 +110,7 @@ func (c *Core) Remove(ctx context.Context, caller api.Caller, req api.RemoveRequ
 		if err != nil {
 			return done, c.Refused(ctx, caller, "session.remove", err)
 		}
+		slices.SortFunc(all, func(a, b engine.Instance) int { return strings.Compare(a.Name, b.Name) })
 		// Not by reference: labels that were changed may point nowhere, or at
 		// another session, and what carries them must go all the same.
 		for _, in := range all {
