@@ -39,19 +39,14 @@ type World struct {
 	Core                                       *session.Core
 }
 
-// Open returns the world kept in dir, which is furnished if it is empty: a
-// project with a few files, and the default session image. All clocks of the
-// world are now.
+// Open returns the world kept in dir, furnished (see [Furnish]). All clocks of
+// the world are now.
 func Open(ctx context.Context, dir string, now func() time.Time) (*World, error) {
-	w := Places(dir)
-	if err := w.furnish(); err != nil {
+	w, err := Furnish(ctx, dir)
+	if err != nil {
 		return nil, err
 	}
-	var err error
 	if w.Machine, err = OpenMachine(w.Engine, now); err != nil {
-		return nil, err
-	}
-	if err := AddImage(ctx, w.Machine.Engine); err != nil {
 		return nil, err
 	}
 	w.Log, err = audit.Open(ctx, filepath.Join(w.State, "audit"), audit.Options{
@@ -74,6 +69,20 @@ func Open(ctx context.Context, dir string, now func() time.Time) (*World, error)
 		Clock: now, Random: Random, Dir: w.Project,
 	}
 	return w, nil
+}
+
+// Furnish makes what is not there of the world in dir, and opens nothing: a
+// project with a few files, and the default session image.
+func Furnish(ctx context.Context, dir string) (*World, error) {
+	w := Places(dir)
+	if err := w.furnish(); err != nil {
+		return nil, err
+	}
+	e, err := fake.Open(w.Engine, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	return w, AddImage(ctx, e)
 }
 
 // Places returns the world with its paths and nothing else.
