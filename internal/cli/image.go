@@ -24,14 +24,22 @@ func (r *run) imageBuildCommand() *cobra.Command {
 		Long: `Make the session image: from Debian packages alone, as you, without a registry;
 or, with --base, from a registry's image that a digest pins. An image that was
 made from the same recipe is not made again unless --refresh is given.`,
-		Example: "  ccc image build\n  ccc image build --base docker.io/library/debian@sha256:…",
+		Example:     "  ccc image build\n  ccc image build --base docker.io/library/debian@sha256:…",
+		Annotations: map[string]string{"action": "image.build"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := req.Validate(); err != nil {
+				return r.refused(cmd, err)
+			}
 			b, err := r.Images(cmd.Context(), r.global)
 			if err != nil {
 				return err
 			}
 			b.Progress = func(line string) { r.progress("%s", api.Printable(line)) }
-			img, err := b.Build(cmd.Context(), req)
+			var img engine.Image
+			err = r.recorded(cmd, req, func() (err error) {
+				img, err = b.Build(cmd.Context(), req)
+				return err
+			})
 			if err != nil {
 				return err
 			}
@@ -96,11 +104,15 @@ func (r *run) imageRemoveCommand() *cobra.Command {
 	var ref api.Image
 	cmd := &cobra.Command{
 		Use: "rm IMAGE", Short: "remove a session image", Example: "  ccc image rm localhost/ccc-session:latest",
+		Annotations: map[string]string{"action": "image.remove"},
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := r.one("one image")(cmd, args); err != nil {
 				return err
 			}
-			return ref.UnmarshalText([]byte(args[0]))
+			if err := ref.UnmarshalText([]byte(args[0])); err != nil {
+				return r.refused(cmd, err)
+			}
+			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := r.confirm(yes, "remove the image "+string(ref)+"?"); err != nil {
@@ -110,7 +122,15 @@ func (r *run) imageRemoveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return image.Remove(cmd.Context(), b.Images, ref)
+			if _, err := b.Images.Image(cmd.Context(), string(ref)); api.KindOf(err) == api.KindNotFound {
+				return r.refused(cmd, &api.Error{
+					Kind: api.KindNotFound, Rule: "image.unknown",
+					Msg: fmt.Sprintf("there is no image %q", ref), Hint: "run `ccc image list` for the images there are",
+				})
+			}
+			return r.recorded(cmd, map[string]api.Image{"image": ref}, func() error {
+				return image.Remove(cmd.Context(), b.Images, ref)
+			})
 		},
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")

@@ -26,6 +26,8 @@ func (r *run) printJSON(v any) error {
 func (r *run) printError(err error, asJSON bool) {
 	for _, e := range flatten(err) {
 		report := api.ReportOf(e)
+		// What was given may be repeated in them, however long it was.
+		report.Message, report.Hint = shorten(report.Message, maxTold), shorten(report.Hint, maxTold)
 		if asJSON {
 			// An encoder of strings cannot fail, and a stderr that is gone has
 			// no reader.
@@ -40,6 +42,9 @@ func (r *run) printError(err error, asJSON bool) {
 		}
 	}
 }
+
+// maxTold bounds, in bytes, what is told of an error and its hint each.
+const maxTold = 700
 
 // flatten returns the errors that a join holds.
 func flatten(err error) []error {

@@ -153,15 +153,14 @@ func explain(cmd *cobra.Command, err error) error {
 	if _, ok := errors.AsType[usageError](err); !ok {
 		return err
 	}
-	return &api.Error{Kind: api.KindInvalid, Rule: "input.usage", Msg: api.Printable(shorten(err.Error())), Hint: cmd.CommandPath() + " --help"}
+	return &api.Error{Kind: api.KindInvalid, Rule: "input.usage", Msg: api.Printable(shorten(err.Error(), maxTold)), Hint: cmd.CommandPath() + " --help"}
 }
 
 // usageError marks an error of the flag parser or of argument counting.
 type usageError struct{ error }
 
 // shorten cuts a message that repeats an argument of unreasonable length.
-func shorten(s string) string {
-	const most = 300
+func shorten(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}
@@ -197,6 +196,15 @@ func (r *run) refused(cmd *cobra.Command, err error) error {
 		return errors.Join(err, coreErr)
 	}
 	return core.Refused(cmd.Context(), r.caller(), action, err)
+}
+
+// recorded does what the core has no method for, with a record before and after.
+func (r *run) recorded(cmd *cobra.Command, about any, do func() error) error {
+	core, err := r.Recorder(cmd.Context(), r.global)
+	if err != nil {
+		return err
+	}
+	return core.Record(cmd.Context(), r.caller(), cmd.Annotations["action"], about, do)
 }
 
 // caller returns who runs the command.

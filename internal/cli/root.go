@@ -71,7 +71,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	if cmd.HasSubCommands() {
 		what = "command"
 	}
-	return api.Invalidf(hint, "unknown %s %s for %q", what, api.Printable(shorten(fmt.Sprintf("%q", args[0]))), cmd.CommandPath()).By("input.usage")
+	return api.Invalidf(hint, "unknown %s %s for %q", what, api.Printable(shorten(fmt.Sprintf("%q", args[0]), maxTold/4)), cmd.CommandPath()).By("input.usage")
 }
 
 // one refuses any other number of arguments than one.

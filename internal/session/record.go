@@ -66,6 +66,19 @@ func (c *Core) Refused(ctx context.Context, caller api.Caller, action string, er
 	return c.newAct(caller, action).refused(ctx, err)
 }
 
+// Record does something that is no operation on a session, such as building an
+// image, between its two records. about is what it is done to, a value that
+// marshals to JSON and holds no secret. When the first record cannot be written
+// nothing is done.
+func (c *Core) Record(ctx context.Context, caller api.Caller, action string, about any, do func() error) error {
+	a := c.newAct(caller, action)
+	a.rec.Detail = encode(about)
+	if err := a.allowed(ctx, nil); err != nil {
+		return err
+	}
+	return a.ended(ctx, interrupted(ctx, do()))
+}
+
 // refused records that the act will not happen and returns err, joined with
 // the failure to record it.
 func (a *act) refused(ctx context.Context, err error) error {
