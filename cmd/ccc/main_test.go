@@ -36,22 +36,29 @@ const worldVar = "CCC_TEST_WORLD"
 
 // cccMain is what main does, in the world of a test.
 func cccMain() int {
-	w := sessiontest.Places(os.Getenv(worldVar))
-	machine, err := sessiontest.OpenMachine(w.Engine, time.Now)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 99
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
 	a := app.App{
 		Args: os.Args[1:], Environ: os.Environ(),
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
-		Terminal:   cli.OpenTerminal(os.Stdin, os.Stdout),
-		OpenEngine: func(context.Context, string) (engine.Engine, error) { return machine, nil },
-		Kernel:     machine, Home: w.Home,
+		Terminal: cli.OpenTerminal(os.Stdin, os.Stdout),
+	}
+	if err := inWorld(&a, sessiontest.Places(os.Getenv(worldVar))); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 99
 	}
 	return a.Main(ctx)
+}
+
+// inWorld gives the program a world's engine, kernel and home.
+func inWorld(a *app.App, w *sessiontest.World) error {
+	machine, err := sessiontest.OpenMachine(w.Engine, time.Now)
+	if err != nil {
+		return err
+	}
+	a.OpenEngine = func(context.Context, string) (engine.Engine, error) { return machine, nil }
+	a.Kernel, a.Home = machine, w.Home
+	return nil
 }
 
 // environ is the environment of the command in a world: nothing of the caller's.

@@ -166,7 +166,7 @@ func (w *World) Left() ([]string, error) {
 func (w *World) Snapshot() (map[string]string, error) {
 	all := map[string]string{}
 	err := filepath.WalkDir(w.Dir, func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrPermission) {
 			return err
 		}
 		info, err := d.Info()
