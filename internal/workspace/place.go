@@ -30,6 +30,9 @@ import (
 // A path that is not there is a [api.KindNotFound]; one that is neither a
 // directory nor a regular file a [api.KindInvalid].
 func Resolve(kind, asked, dir string) (policy.Place, error) {
+	if err := api.CheckPath(kind, asked); err != nil {
+		return policy.Place{}, err
+	}
 	p := asked
 	if !filepath.IsAbs(p) {
 		p = filepath.Join(dir, p)
