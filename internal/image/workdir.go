@@ -107,7 +107,7 @@ func (b Builder) sweep(ctx context.Context) {
 	}
 	for _, path := range left {
 		info, err := os.Lstat(path)
-		if err != nil || !info.IsDir() || info.Sys().(*syscall.Stat_t).Uid != uint32(os.Getuid()) {
+		if err != nil || !info.IsDir() || int(info.Sys().(*syscall.Stat_t).Uid) != os.Getuid() {
 			continue
 		}
 		if d, err := lockWorkDir(path); err == nil {
