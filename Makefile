@@ -35,6 +35,7 @@ help: ## List the targets
 .PHONY: build
 build: ## Build bin/ccc
 	$(GO) build -buildvcs=$(VCS) -o bin/ccc ./cmd/ccc
+	@rm -rf build/man
 
 .PHONY: demo
 demo: ## Show a session from beginning to end, setting up what is missing
