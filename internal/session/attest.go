@@ -1,8 +1,10 @@
 package session
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ccc-dev/ccc/internal/api"
 	"github.com/ccc-dev/ccc/internal/engine"
@@ -17,14 +19,14 @@ import (
 // process. It returns the posture, or an error that names every difference. A
 // container that differs must not be used: something between us and the kernel
 // did not do what it was told.
-func (c *Core) attest(want engine.Container, in engine.Instance, t policy.Terms) (api.Posture, error) {
+func (c *Core) attest(ctx context.Context, want engine.Container, in engine.Instance, t policy.Terms) (api.Posture, error) {
 	bad := spec.Check(want, in.Spec)
 	points := make([]string, 0, len(t.Mounts)+1)
 	points = append(points, spec.WorkDir)
 	for _, m := range t.Mounts {
 		points = append(points, m.Target)
 	}
-	facts, err := c.Kernel.Process(in.PID, points)
+	facts, err := c.settled(ctx, in.PID, points)
 	if err != nil {
 		return nil, fmt.Errorf("attest: %w", err)
 	}
@@ -50,6 +52,29 @@ func (c *Core) attest(want engine.Container, in engine.Instance, t policy.Terms)
 	return posture(want, facts, t), nil
 }
 
+// settled returns the facts of a container's first process once it is that. The
+// engine says that a container runs as soon as the OCI runtime was told to go
+// on; the runtime then sets the system call filter, as the last thing before it
+// executes the program, so that for a moment there is none. One that is not
+// there after some time is not coming.
+func (c *Core) settled(ctx context.Context, pid int, points []string) (kernel.Facts, error) {
+	const longest = time.Second
+	for wait := time.Millisecond; ; wait *= 2 {
+		f, err := c.Kernel.Process(pid, points)
+		if err != nil || f.Seccomp == seccompFilter || wait > longest {
+			return f, err
+		}
+		select {
+		case <-ctx.Done():
+			return f, ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// seccompFilter is the mode of a process with a system call filter (seccomp(2)).
+const seccompFilter = 2
+
 // checkFacts returns what the kernel contradicts.
 func checkFacts(f kernel.Facts, t policy.Terms) []spec.Mismatch {
 	var bad []spec.Mismatch
@@ -61,7 +86,7 @@ func checkFacts(f kernel.Facts, t policy.Terms) []spec.Mismatch {
 	expect(f.NoNewPrivs, "NoNewPrivs", "1", 0)
 	expect(f.CapBounding == 0, "CapBnd", "0", fmt.Sprintf("%x", f.CapBounding))
 	expect(f.CapEffective == 0, "CapEff", "0", fmt.Sprintf("%x", f.CapEffective))
-	expect(f.Seccomp == 2, "Seccomp", "2", f.Seccomp)
+	expect(f.Seccomp == seccompFilter, "Seccomp", "2", f.Seccomp)
 	expect(f.UID != 0, "Uid", "the user's own", f.UID)
 	expect(f.UserNamespace, "user namespace", "its own", "the host's")
 	expect(len(f.NetworkInterfaces) == 0, "network", "no interface", f.NetworkInterfaces)

@@ -28,6 +28,8 @@ func withData(w *world) api.CreateRequest {
 func TestCreateRemovesAContainerThatIsNotWhatWasAskedFor(t *testing.T) {
 	for name, lie := range lies {
 		t.Run(name, func(t *testing.T) {
+			// Some lies are waited for, lest they are only early.
+			t.Parallel()
 			w := newWorld(t)
 			w.Machine.Facts, w.Machine.Instance = lie.facts, whenRunning(lie.instance)
 			_, err := w.Core.Create(t.Context(), sessiontest.Caller(), withData(w))
@@ -59,11 +61,28 @@ func whenRunning(lie func(*engine.Instance)) func(*engine.Instance) {
 	}
 }
 
+// A runtime sets the filter as the last thing before it executes the program: a
+// session that is looked at a moment too early must not be refused for it.
+func TestAttestWaitsForTheFilter(t *testing.T) {
+	w := newWorld(t)
+	looks := 0
+	w.Machine.Facts = func(f *kernel.Facts) {
+		if looks++; looks < 4 {
+			f.Seccomp = 0
+		}
+	}
+	w.create("demo")
+	if looks != 4 {
+		t.Errorf("%d looks", looks)
+	}
+}
+
 // The same lies about a session that has run before: it is stopped, and kept,
 // for its files may be somebody's work. One that runs is shown for what it is.
 func TestStartStopsAContainerThatIsNotWhatWasGranted(t *testing.T) {
 	for name, lie := range lies {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			_, err := w.Core.Create(t.Context(), sessiontest.Caller(), withData(w))
 			w.must(err)

@@ -262,7 +262,7 @@ func (c *Core) start(ctx context.Context, id string, want engine.Container, t po
 	if err != nil {
 		return engine.Instance{}, nil, err
 	}
-	posture, err := c.attest(want, in, t)
+	posture, err := c.attest(ctx, want, in, t)
 	if err != nil {
 		return engine.Instance{}, nil, err
 	}

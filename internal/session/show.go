@@ -75,7 +75,7 @@ func (c *Core) Show(ctx context.Context, req api.RefRequest) (api.Session, error
 	if err != nil {
 		return s, err
 	}
-	s.Posture, err = c.attest(want, in, t)
+	s.Posture, err = c.attest(ctx, want, in, t)
 	return s, err
 }
 
