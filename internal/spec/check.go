@@ -24,22 +24,39 @@ type Mismatch struct {
 // String renders the mismatch in one line.
 func (m Mismatch) String() string { return fmt.Sprintf("%s: want %s, got %s", m.Field, m.Want, m.Got) }
 
-// engineMounts are the mounts that an engine adds by itself: the kernel's own
-// file systems, and the small init program.
-var engineMounts = []string{
-	"/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys", "/sys/fs/cgroup", "/dev/init", "/run/podman-init",
+// engineMounts are the mounts that an engine adds by itself, with the types that
+// make them the container's own and not the host's of the same name.
+var engineMounts = map[string][]string{
+	"/proc": {"proc"}, "/dev": {"tmpfs"}, "/dev/pts": {"devpts"}, "/dev/mqueue": {"mqueue"},
+	"/sys": {"sysfs"}, "/sys/fs/cgroup": {"cgroup", "cgroup2"},
 }
 
-// engineFiles are files that an engine writes for one container and mounts into
-// it. Their sources must be such files, not the host's of the same name.
-var engineFiles = []string{"/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/etc/passwd", "/etc/group", "/run/.containerenv"}
+// engineFiles are files and directories that an engine makes for one container
+// and mounts into it. Their sources must be such, not the host's of the same
+// name.
+var engineFiles = []string{
+	"/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/etc/passwd", "/etc/group", "/run/.containerenv", "/dev/shm",
+}
+
+// inits are the places where an engine mounts the small init program, and the
+// programs that it may be.
+var (
+	inits        = []string{"/run/podman-init", "/dev/init"}
+	initPrograms = []string{"catatonit", "tini", "tini-static", "podman-init"}
+)
 
 // addedByEngine tells whether a mount that nobody asked for is one of those.
 func addedByEngine(m specs.Mount) bool {
-	if slices.Contains(engineFiles, m.Destination) {
-		return strings.HasSuffix(m.Source, "/userdata/"+path.Base(m.Destination))
+	base := path.Base(m.Source)
+	switch {
+	case slices.Contains(engineFiles, m.Destination):
+		return strings.HasSuffix(m.Source, "/userdata/"+path.Base(m.Destination)) || m.Destination == "/dev/shm" && m.Type == "tmpfs"
+	case slices.Contains(inits, m.Destination):
+		return slices.Contains(initPrograms, base) && slices.Contains(m.Options, "ro")
+	case m.Destination == "/sys" && !slices.Contains(m.Options, "ro"):
+		return false
 	}
-	return slices.Contains(engineMounts, m.Destination)
+	return slices.Contains(engineMounts[m.Destination], m.Type)
 }
 
 // masked are the kernel files that must not be readable inside: together with
@@ -57,12 +74,14 @@ func Check(want engine.Container, got *specs.Spec) []Mismatch {
 	var bad []Mismatch
 	bad = append(bad, checkProcess(want, got.Process)...)
 	bad = append(bad, checkLinux(got.Linux)...)
+	bad = append(bad, checkMappings(want, got.Linux)...)
 	bad = append(bad, checkMounts(want, got.Mounts)...)
 	if !got.Root.Readonly {
 		bad = append(bad, Mismatch{"root", "read-only", "writable"})
 	}
 	if h := got.Hooks; h != nil {
-		if n := len(h.CreateRuntime) + len(h.CreateContainer) + len(h.StartContainer) + len(h.Poststart) + len(h.Poststop); n > 0 {
+		//nolint:staticcheck // prestart hooks are deprecated, and run all the same
+		if n := len(h.Prestart) + len(h.CreateRuntime) + len(h.CreateContainer) + len(h.StartContainer) + len(h.Poststart) + len(h.Poststop); n > 0 {
 			bad = append(bad, Mismatch{"hooks", "none", fmt.Sprint(n)})
 		}
 	}
@@ -90,6 +109,14 @@ func checkProcess(want engine.Container, p *specs.Process) []Mismatch {
 	}
 	if p.User.UID != want.UID || p.User.GID != want.GID {
 		bad = append(bad, Mismatch{"user", fmt.Sprintf("%d:%d", want.UID, want.GID), fmt.Sprintf("%d:%d", p.User.UID, p.User.GID)})
+	}
+	for _, g := range p.User.AdditionalGids {
+		if g != want.GID {
+			bad = append(bad, Mismatch{"groups", fmt.Sprint(want.GID), fmt.Sprint(p.User.AdditionalGids)})
+		}
+	}
+	if n := len(p.Args) - len(want.Argv); n != 2 || !slices.Contains(inits, p.Args[0]) || !slices.Equal(p.Args[n:], want.Argv) {
+		bad = append(bad, Mismatch{"command", strings.Join(want.Argv, " ") + " below an init", strings.Join(p.Args, " ")})
 	}
 	if p.Cwd != want.Dir {
 		bad = append(bad, Mismatch{"working directory", want.Dir, p.Cwd})
@@ -127,14 +154,15 @@ func checkLinux(l *specs.Linux) []Mismatch {
 	var bad []Mismatch
 	for _, ns := range []specs.LinuxNamespaceType{
 		specs.UserNamespace, specs.PIDNamespace, specs.MountNamespace, specs.NetworkNamespace, specs.IPCNamespace, specs.UTSNamespace,
+		specs.CgroupNamespace,
 	} {
-		if !slices.ContainsFunc(l.Namespaces, func(n specs.LinuxNamespace) bool {
-			return n.Type == ns && (n.Path == "" || ns == specs.NetworkNamespace || ns == specs.UserNamespace)
-		}) {
+		// One with a path is joined, and was there before.
+		if !slices.ContainsFunc(l.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == ns && n.Path == "" }) {
 			bad = append(bad, Mismatch{"namespaces", "a " + string(ns) + " namespace of its own", "none"})
 		}
 	}
-	if l.Seccomp == nil || l.Seccomp.DefaultAction == specs.ActAllow || l.Seccomp.DefaultAction == specs.ActLog {
+	// Not "unless it allows": some actions let another process decide.
+	if l.Seccomp == nil || !slices.Contains(denials, l.Seccomp.DefaultAction) {
 		bad = append(bad, Mismatch{"seccomp", "a filter that denies by default", "none"})
 	}
 	for _, m := range masked {
@@ -147,6 +175,35 @@ func checkLinux(l *specs.Linux) []Mismatch {
 	}
 	if len(l.Devices) > 0 {
 		bad = append(bad, Mismatch{"devices", "none", fmt.Sprint(len(l.Devices))})
+	}
+	if spreads(l.RootfsPropagation) {
+		bad = append(bad, Mismatch{"propagation", "private", l.RootfsPropagation})
+	}
+	return bad
+}
+
+// denials are the actions of a system call filter that deny.
+var denials = []specs.LinuxSeccompAction{specs.ActErrno, specs.ActKill, specs.ActKillProcess, specs.ActKillThread, specs.ActTrap}
+
+// spreads tells whether a mount with this option passes mounts on, in or out.
+func spreads(option string) bool {
+	return slices.Contains([]string{"shared", "rshared", "slave", "rslave"}, option)
+}
+
+// checkMappings checks that the user inside is the calling user outside, who is
+// user 0 of the namespace in which a rootless engine lives, and nobody else is.
+func checkMappings(want engine.Container, l *specs.Linux) []Mismatch {
+	var bad []Mismatch
+	for _, m := range []struct {
+		what string
+		id   uint32
+		got  []specs.LinuxIDMapping
+	}{{"user mapping", want.UID, l.UIDMappings}, {"group mapping", want.GID, l.GIDMappings}} {
+		own := slices.Contains(m.got, specs.LinuxIDMapping{ContainerID: m.id, HostID: 0, Size: 1})
+		others := slices.DeleteFunc(slices.Clone(m.got), func(i specs.LinuxIDMapping) bool { return i.HostID != 0 })
+		if !own || len(others) != 1 {
+			bad = append(bad, Mismatch{m.what, fmt.Sprintf("%d, and it alone, is the calling user", m.id), fmt.Sprint(m.got)})
+		}
 	}
 	return bad
 }
@@ -192,6 +249,12 @@ func checkMounts(want engine.Container, got []specs.Mount) []Mismatch {
 }
 
 func bindFault(b engine.Bind, m specs.Mount) string {
+	if m.Type != "bind" {
+		return m.Type + " instead of a bind"
+	}
+	if slices.Contains(m.Options, "rbind") {
+		return "with what is mounted below it"
+	}
 	if m.Source != b.Source {
 		return "source " + m.Source
 	}
@@ -205,25 +268,25 @@ func overlayFault(o engine.Overlay, m specs.Mount) string {
 	if m.Type != "overlay" {
 		return m.Type + " instead of an overlay"
 	}
-	return optionFault(m, "lowerdir="+o.Lower, "upperdir="+o.Upper)
+	return optionFault(m, "lowerdir="+o.Lower, "upperdir="+o.Upper, "workdir="+o.Work)
 }
 
 func tmpfsFault(t engine.Tmpfs, m specs.Mount) string {
 	if m.Type != "tmpfs" {
 		return m.Type + " instead of a tmpfs"
 	}
-	if !slices.ContainsFunc(m.Options, func(o string) bool { return strings.HasPrefix(o, "size=") }) {
-		return "no size"
-	}
-	need := []string{"nosuid", "nodev"}
+	need := []string{fmt.Sprintf("size=%d", t.Size), "nosuid", "nodev"}
 	if t.NoExec {
 		need = append(need, "noexec")
 	}
 	return optionFault(m, need...)
 }
 
-// optionFault names the first option that is missing.
+// optionFault names the first option that is missing, or that passes mounts on.
 func optionFault(m specs.Mount, need ...string) string {
+	if i := slices.IndexFunc(m.Options, spreads); i >= 0 {
+		return m.Options[i]
+	}
 	for _, o := range need {
 		if !slices.Contains(m.Options, o) {
 			return "without " + o
