@@ -192,28 +192,61 @@ func readMounts(file string) ([]Mount, error) {
 	in.Buffer(nil, 1<<20)
 	for in.Scan() {
 		before, after, ok := strings.Cut(in.Text(), " - ")
-		head, tail := strings.Fields(before), strings.Fields(after)
-		if !ok || len(head) < 6 || len(tail) < 3 {
+		// Not Fields: the source, which is in the middle of tail, may be empty.
+		head, tail := strings.Split(before, " "), strings.Split(after, " ")
+		if !ok || len(head) < 6 || len(tail) != 3 {
 			return nil, fmt.Errorf("mountinfo line %q", in.Text())
 		}
 		mounts = append(mounts, Mount{
 			Point: unescape(head[4]), Type: tail[0],
-			Options: strings.Split(head[5], ","), SuperOptions: strings.Split(unescape(tail[2]), ","),
+			Options: options(head[5]), SuperOptions: options(tail[2]),
 		})
 	}
 	return mounts, in.Err()
 }
 
-// unescape undoes the octal escapes of mountinfo.
+// options splits a list of options. A comma in one is escaped, so that comes
+// first.
+func options(list string) []string {
+	all := strings.Split(list, ",")
+	for i := range all {
+		all[i] = unescape(all[i])
+	}
+	return all
+}
+
+// unescape undoes the octal escapes of mountinfo. Which characters are escaped
+// depends on the field and the file system: overlayfs also escapes the comma and
+// the equals sign of a layer's path.
 func unescape(s string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+	var b strings.Builder
+	for {
+		before, after, found := strings.Cut(s, `\`)
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		n, err := strconv.ParseUint(after[:min(3, len(after))], 8, 8)
+		if err != nil || len(after) < 3 {
+			b.WriteByte('\\')
+			s = after
+			continue
+		}
+		b.WriteByte(byte(n))
+		s = after[3:]
+	}
 }
 
 // identify fills Dev and Ino of the wanted mount points, seen from inside.
 func identify(root string, f *Facts, points []string) error {
 	for _, p := range points {
 		var st unix.Stat_t
-		if err := unix.Lstat(path.Join(root, p), &st); err != nil {
+		// The point itself and no link on it; of the root link what it leads to.
+		at := path.Join(root, p)
+		if p == "/" {
+			at = root + "/."
+		}
+		if err := unix.Lstat(at, &st); err != nil {
 			return fmt.Errorf("look at %s inside: %w", p, err)
 		}
 		// The last mount on a point is the one that is seen.
