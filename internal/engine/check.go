@@ -237,6 +237,18 @@ func checkPath(field, p string) error {
 	return nil
 }
 
+// CheckTree returns a [api.KindInvalid] error unless dir is an absolute, clean
+// path that lies deep enough for its removal not to be an accident.
+func CheckTree(dir string) error {
+	if err := checkPath("directory", dir); err != nil {
+		return err
+	}
+	if strings.Count(dir, "/") < 3 {
+		return invalid("the removal of %s is refused: it is not deep enough", dir)
+	}
+	return nil
+}
+
 // checkTarget accepts a path inside that may be mounted over: not the root, and
 // nothing below the file systems whose masks and restrictions it would undo.
 func checkTarget(p string) error {

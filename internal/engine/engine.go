@@ -40,6 +40,12 @@ type Engine interface {
 	// Version returns the engine's API version, known since the connection was
 	// made. It costs nothing.
 	Version() Version
+	// RemoveTree removes a directory of the calling user's on the host, with
+	// all that is in it, as the containers' root, to whom parts may belong: the
+	// kernel leaves files of the mounter's in an overlay's work directory, which
+	// the user cannot remove. Links are not followed. One that is not there is
+	// not an error. It is slower than [os.RemoveAll]; try that first.
+	RemoveTree(ctx context.Context, dir string) error
 }
 
 // Containers makes, reads and ends containers. An id argument is the engine's

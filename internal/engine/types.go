@@ -102,7 +102,9 @@ type Overlay struct {
 	Upper, Work string
 }
 
-// Home is a named volume at a path; nosuid and nodev always.
+// Home is a named volume at a path; nosuid and nodev always. An empty volume
+// starts as a copy of what the image has there, with the same owner: the image
+// must give the directory to the user of the container.
 type Home struct{ Volume, Target string }
 
 // Tmpfs is a file system in memory; nosuid and nodev always.

@@ -164,6 +164,15 @@ func (r *rig) start(argv ...string) string {
 	return id
 }
 
+// ready is start that waits until the first process sleeps. The kernel drops
+// signals to a container's init that it has not prepared for yet.
+func (r *rig) ready() string {
+	r.Helper()
+	id := r.start()
+	r.eventually("the first process sleeps", func() bool { return r.runs(id, "sleep infinity") })
+	return id
+}
+
 // inspect returns what is known of a container.
 func (r *rig) inspect(id string) engine.Instance {
 	r.Helper()

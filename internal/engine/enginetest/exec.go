@@ -80,6 +80,16 @@ func execCases() []testCase {
 				r.Errorf("%q", out.String())
 			}
 		}},
+		{"exec in a directory that is not there gives 127", func(r *rig) {
+			p := process("pwd")
+			p.Dir = "/missing"
+			var out, errs strings.Builder
+			code, err := r.e.Exec(r.Context(), r.start(), p, api.Streams{Out: &out, Err: &errs})
+			r.must(err)
+			if code != 127 || out.Len() != 0 || errs.Len() == 0 {
+				r.Errorf("code %d, stdout %q, stderr %q", code, out.String(), errs.String())
+			}
+		}},
 		{"exec passes input and its end on", func(r *rig) {
 			// All bytes, among them the keys at which Podman would detach, alone
 			// and as the pieces they would be typed in.

@@ -22,7 +22,7 @@ func lifeCases() []testCase {
 			r.wantKind(r.e.StartContainer(r.Context(), unique()), api.KindNotFound)
 		}},
 		{"stop ends it by SIGTERM and can be repeated", func(r *rig) {
-			id := r.start()
+			id := r.ready()
 			r.must(r.e.StopContainer(r.Context(), id, 20*time.Second))
 			if i := r.inspect(id); i.State != engine.InstanceExited || i.ExitCode != 128+15 {
 				r.Errorf("%s with %d", i.State, i.ExitCode)
@@ -73,7 +73,7 @@ func lifeCases() []testCase {
 			}
 		}},
 		{"wait ends with the container", func(r *rig) {
-			id := r.start()
+			id := r.ready()
 			type result struct {
 				code int
 				err  error
@@ -110,6 +110,41 @@ func lifeCases() []testCase {
 			r.must(err)
 			if i := r.inspect(id); i.State != engine.InstanceExited || i.ExitCode == 0 {
 				r.Errorf("%s with %d", i.State, i.ExitCode)
+			}
+		}},
+		{"a first process that is not there ends the container", func(r *rig) {
+			for _, command := range []string{"no-such-command", "/no/such/command", "/etc/passwd"} {
+				id := r.start(command)
+				if code, err := r.e.WaitContainer(r.Context(), id); err != nil || code == 0 {
+					r.Errorf("%s: %d, %v", command, code, err)
+				}
+				if _, errs := r.logs(id, engine.LogOptions{}); errs == "" {
+					r.Errorf("%s: nobody said why", command)
+				}
+			}
+		}},
+		{"a working directory that is not there is an error of start", func(r *rig) {
+			c := r.wanted()
+			c.Dir = "/missing"
+			id := r.create(c)
+			if err := r.e.StartContainer(r.Context(), id); err == nil {
+				r.Error("it was started")
+			}
+			if i := r.inspect(id); i.State == engine.InstanceRunning {
+				r.Errorf("%s", i.State)
+			}
+		}},
+		{"an overlay of what is not there does not run", func(r *rig) {
+			c := r.wanted()
+			dir := r.TempDir()
+			c.Overlays = []engine.Overlay{{Lower: dir + "/lower", Upper: dir + "/upper", Work: dir + "/work", Target: "/mnt"}}
+			r.cleanup(func(ctx context.Context) error { return r.e.RemoveContainer(ctx, c.Name) })
+			id, err := r.e.CreateContainer(r.Context(), c)
+			if err == nil {
+				err = r.e.StartContainer(r.Context(), id)
+			}
+			if err == nil {
+				r.Error("it was started")
 			}
 		}},
 		{"the configuration outlives the run", func(r *rig) {

@@ -7,7 +7,9 @@ import (
 )
 
 // applets are the commands of the test image, all of them busybox.
-var applets = []string{"cat", "echo", "env", "false", "hostname", "id", "ls", "mount", "ps", "pwd", "seq", "sh", "sleep", "stty", "touch", "true"}
+var applets = []string{
+	"cat", "chmod", "echo", "env", "false", "grep", "hostname", "id", "ls", "mkdir", "mount", "ps", "pwd", "seq", "sh", "sleep", "stty", "touch", "true", "wc",
+}
 
 // Rootfs returns a tar stream of the test image's root file system. busybox is
 // the program to put in; it may be empty for an engine that does not run it.
@@ -15,9 +17,10 @@ func Rootfs(busybox []byte) io.Reader {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	// Writing to memory does not fail, and the headers are valid.
-	for _, dir := range []string{"bin", "etc", "home", "home/agent", "proc", "run", "sys", "tmp", "usr", "usr/bin", "workspace"} {
+	for _, dir := range []string{"bin", "etc", "home", "proc", "run", "sys", "tmp", "usr", "usr/bin", "workspace"} {
 		_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir + "/", Mode: 0o755})
 	}
+	_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "home/agent/", Mode: 0o755, Uid: 1000, Gid: 1000})
 	file := func(name string, mode int64, data []byte) {
 		_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: int64(len(data))})
 		_, _ = w.Write(data)

@@ -29,19 +29,7 @@ func (s *screen) String() string {
 
 func terminalCases() []testCase {
 	return []testCase{
-		{"a terminal has the size it is given from the start", func(r *rig) {
-			sizes := make(chan api.Size, 1)
-			sizes <- api.Size{Rows: 41, Cols: 101}
-			p := process("stty", "size")
-			p.TTY = true
-			var out screen
-			code, err := r.e.Exec(r.Context(), r.start(), p, api.Streams{Out: &out, Resize: sizes})
-			r.must(err)
-			if code != 0 || out.String() != "41 101\r\n" {
-				r.Errorf("code %d, %q", code, out.String())
-			}
-		}},
-		{"a terminal follows changes of its size", func(r *rig) {
+		{"a terminal gets its size and follows changes", func(r *rig) {
 			sizes := make(chan api.Size, 2)
 			sizes <- api.Size{Rows: 41, Cols: 101}
 			p := process("sh", "-c", strings.Repeat("stty size; sleep 0.05; ", 400))

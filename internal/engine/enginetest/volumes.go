@@ -2,7 +2,11 @@ package enginetest
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/ccc-dev/ccc/internal/api"
@@ -68,6 +72,22 @@ func volumeCases() []testCase {
 				r.Error("the volume went with its container")
 			}
 			r.must(r.e.RemoveVolume(r.Context(), v.Name))
+		}},
+		{"a tree is removed but not what it links to", func(r *rig) {
+			top := r.TempDir()
+			dir, other := filepath.Join(top, "dir"), filepath.Join(top, "other")
+			r.must(errors.Join(os.MkdirAll(dir+"/a/b", 0o755), os.Mkdir(other, 0o755), os.WriteFile(other+"/file", nil, 0o600), os.Symlink(other, dir+"/a/link")))
+			r.must(r.e.RemoveTree(r.Context(), dir))
+			if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+				r.Errorf("%v", err)
+			}
+			if _, err := os.Stat(other + "/file"); err != nil {
+				r.Error(err)
+			}
+			r.must(r.e.RemoveTree(r.Context(), dir))
+			for _, bad := range []string{"", "/", "/home", "/home/me", "a/b/c/d", "/a/b/../c/d", "/a/b/c/"} {
+				r.wantKind(r.e.RemoveTree(r.Context(), bad), api.KindInvalid)
+			}
 		}},
 		{"a volume's name is checked", func(r *rig) {
 			for _, name := range []string{"", "..", "a/b", "a b", "-a", "a\n"} {

@@ -2,6 +2,7 @@ package fake
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"time"
 
@@ -139,6 +140,9 @@ func (e *Engine) StartContainer(ctx context.Context, id string) error {
 		files, err := e.files(c.Wanted.Image)
 		if err != nil {
 			return err
+		}
+		if !enterable(c.Wanted, files, c.Wanted.Dir) {
+			return &api.Error{Kind: api.KindInternal, Msg: fmt.Sprintf("the working directory %q does not exist in the container", c.Wanted.Dir)}
 		}
 		r, err := plan(c.Wanted, files)
 		if err != nil {

@@ -48,15 +48,43 @@ func plan(c engine.Container, files map[string]engine.File) (run, error) {
 		return nil
 	}
 	p.processes = func() []string { return []string{processLine(1, c.UID, c.Argv)} }
+	if _, code := p.find(c.Argv[0]); code != 0 {
+		// The init starts, says so, and ends.
+		_, err := p.complain(code, "ERROR (init): failed to exec %s", c.Argv[0])
+		r.Code = 1
+		return r, err
+	}
 	code, err := p.run(c.Argv)
 	r.Code, r.After, r.Stubborn = code, clock, p.stubborn
 	if err != nil {
 		r.After = -1
 	}
-	if (code == codeNotFound || code == codeNotExecutable) && len(r.Events) == 1 && clock == 0 && err == nil && c.Argv[0] != "sh" {
-		return run{}, &api.Error{Kind: api.KindInternal, Msg: "the first process cannot be run: " + strings.TrimSpace(string(r.Events[0].Text))}
-	}
 	return r, nil
+}
+
+// enterable tells whether a path is a directory in a container, as far as it is
+// known: what is mounted may hold anything.
+func enterable(c engine.Container, files map[string]engine.File, dir string) bool {
+	targets := []string{"/proc", "/sys", "/dev"}
+	for _, b := range c.Binds {
+		targets = append(targets, b.Target)
+	}
+	for _, o := range c.Overlays {
+		targets = append(targets, o.Target)
+	}
+	for _, h := range c.Homes {
+		targets = append(targets, h.Target)
+	}
+	for _, t := range c.Tmpfs {
+		targets = append(targets, t.Target)
+	}
+	for _, t := range targets {
+		if dir == t || strings.HasPrefix(dir, t+"/") {
+			return true
+		}
+	}
+	f, ok := follow(files, dir)
+	return ok && f.Mode.IsDir()
 }
 
 // newProgram returns a program with the surroundings that a container gives it.
@@ -67,7 +95,7 @@ func newProgram(c engine.Container, files map[string]engine.File) *program {
 	}
 	env["HOSTNAME"] = c.Hostname
 	return &program{
-		files: files, env: env, dir: c.Dir, uid: c.UID, hostname: c.Hostname,
+		files: files, env: env, dir: c.Dir, uid: c.UID, gid: c.GID, hostname: c.Hostname,
 		size: func() (api.Size, bool) { return api.Size{}, false },
 	}
 }
@@ -162,6 +190,11 @@ func (e *Engine) interpret(ctx context.Context, c container, files map[string]en
 	}
 	done := make(chan result, 1)
 	go func() {
+		if !enterable(c.Wanted, files, p.Dir) {
+			code, err := prog.complain(codeNotFound, "chdir %s: no such directory", p.Dir)
+			done <- result{code, err}
+			return
+		}
 		code, err := prog.run(p.Argv)
 		done <- result{code, err}
 	}()

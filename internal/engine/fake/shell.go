@@ -24,7 +24,7 @@ type program struct {
 	files    map[string]engine.File
 	env      map[string]string
 	dir      string
-	uid      uint32
+	uid, gid uint32
 	hostname string
 	stdin    *bufio.Reader
 	stdout   io.Writer
@@ -52,8 +52,8 @@ const (
 )
 
 // commands are all that can be run.
-func commands() map[string]func(*program, []string) (int, error) {
-	return map[string]func(*program, []string) (int, error){
+func commands() map[string]command {
+	return map[string]command{
 		"cat":      (*program).cat,
 		"echo":     (*program).echo,
 		"env":      (*program).printEnv,
@@ -74,29 +74,45 @@ func commands() map[string]func(*program, []string) (int, error) {
 // run. An image for the fake needs a file for each that is called by its path.
 func Commands() []string { return slices.Sorted(maps.Keys(commands())) }
 
-// run runs a command and returns its exit code; the error says that it did not
-// end by itself.
-func (p *program) run(argv []string) (int, error) {
-	name := argv[0]
+// command is one of [Commands]: it returns its exit code, and an error if it did
+// not end by itself.
+type command func(*program, []string) (int, error)
+
+// find returns the command that a name stands for; else the code with which a
+// shell would say why there is none.
+func (p *program) find(name string) (c command, code int) {
 	if strings.Contains(name, "/") {
 		if !path.IsAbs(name) {
 			name = path.Join(p.dir, name)
 		}
 		f, ok := follow(p.files, name)
 		if !ok {
-			return p.complain(codeNotFound, "%s: not found", name)
+			return nil, codeNotFound
 		}
 		if !f.Mode.IsRegular() || f.Mode.Perm()&0o111 == 0 {
-			return p.complain(codeNotExecutable, "%s: permission denied", name)
+			return nil, codeNotExecutable
 		}
 	} else if p.env["PATH"] == "" {
-		return p.complain(codeNotFound, "%s: not found: there is no PATH", name)
+		return nil, codeNotFound
 	}
-	command, ok := commands()[path.Base(name)]
+	c, ok := commands()[path.Base(name)]
 	if !ok {
-		return p.complain(codeNotFound, "%s: not found", name)
+		return nil, codeNotFound
 	}
-	return command(p, argv[1:])
+	return c, 0
+}
+
+// run runs a command and returns its exit code; the error says that it did not
+// end by itself.
+func (p *program) run(argv []string) (int, error) {
+	run, code := p.find(argv[0])
+	switch code {
+	case codeNotFound:
+		return p.complain(code, "%s: not found", argv[0])
+	case codeNotExecutable:
+		return p.complain(code, "%s: permission denied", argv[0])
+	}
+	return run(p, argv[1:])
 }
 
 func (p *program) complain(code int, format string, args ...any) (int, error) {
@@ -133,7 +149,11 @@ func (p *program) id(args []string) (int, error) {
 	if len(args) != 1 || args[0] != "-u" && args[0] != "-g" {
 		return p.complain(1, "id: only -u and -g")
 	}
-	return p.print(strconv.FormatUint(uint64(p.uid), 10) + "\n")
+	id := p.uid
+	if args[0] == "-g" {
+		id = p.gid
+	}
+	return p.print(strconv.FormatUint(uint64(id), 10) + "\n")
 }
 
 func (p *program) ps([]string) (int, error) {
@@ -196,15 +216,15 @@ func (p *program) sh(args []string) (int, error) {
 	}
 	code := 0
 	for _, words := range script {
-		if code, err = p.command(words, code); err != nil || p.left {
+		if code, err = p.line(words, code); err != nil || p.left {
 			return code, err
 		}
 	}
 	return code, nil
 }
 
-// command runs one command of a script; last is the code of the one before.
-func (p *program) command(words []string, last int) (int, error) {
+// line runs one command of a script; last is the code of the one before.
+func (p *program) line(words []string, last int) (int, error) {
 	if words[len(words)-1] == toStderr {
 		stdout := p.stdout
 		p.stdout = p.stderr

@@ -61,7 +61,8 @@ func Spec(c engine.Container) *specs.Spec {
 	return s
 }
 
-// mounts returns what is mounted: what every container has, then c's own.
+// mounts returns what is mounted: what every container has, then c's own. Podman
+// adds /etc/passwd and /etc/group where the image does not know the user.
 func mounts(c engine.Container) []specs.Mount {
 	list := []specs.Mount{
 		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
@@ -72,9 +73,13 @@ func mounts(c engine.Container) []specs.Mount {
 		{Destination: "/dev/shm", Type: "bind", Source: "/fake/userdata/shm", Options: []string{"bind", "rprivate", "nosuid", "noexec", "nodev"}},
 		{Destination: "/run/podman-init", Type: "bind", Source: "/usr/libexec/podman/catatonit", Options: []string{"bind", "ro", "rprivate"}},
 		{Destination: "/etc/hostname", Type: "bind", Source: "/fake/userdata/hostname", Options: []string{"bind", "rprivate", "ro", "nosuid", "noexec", "nodev"}},
-		{Destination: "/etc/passwd", Type: "bind", Source: "/fake/userdata/passwd", Options: []string{"bind", "rprivate", "ro", "nosuid", "noexec", "nodev"}},
-		{Destination: "/etc/group", Type: "bind", Source: "/fake/userdata/group", Options: []string{"bind", "rprivate", "ro", "nosuid", "noexec", "nodev"}},
 		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"rprivate", "nosuid", "noexec", "nodev", "relatime", "ro"}},
+	}
+	if !slices.ContainsFunc(c.Tmpfs, func(t engine.Tmpfs) bool { return t.Target == "/run" }) {
+		list = append(list, specs.Mount{
+			Destination: "/run/.containerenv", Type: "bind", Source: "/fake/userdata/.containerenv",
+			Options: []string{"bind", "rprivate", "ro", "nosuid", "noexec", "nodev"},
+		})
 	}
 	for _, t := range c.Tmpfs {
 		mode := uint32(t.Mode.Perm())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -47,6 +48,10 @@ type Engine struct {
 	runtime string
 	timeout time.Duration
 	version engine.Version
+	// service is the socket of ccc's own service, if that is what is used, and
+	// idle how long it outlives its last use.
+	service string
+	idle    time.Duration
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -185,6 +190,13 @@ func (e *Engine) connect(ctx context.Context, socket string) error {
 // checked, since a path can lead elsewhere a moment later.
 func (e *Engine) dial(ctx context.Context) (net.Conn, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", e.socket)
+	if unheard(err) && e.socket == e.service {
+		// It ended because it was idle, between two calls of a long-lived ccc.
+		if err := e.ensure(ctx); err != nil {
+			return nil, err
+		}
+		conn, err = (&net.Dialer{}).DialContext(ctx, "unix", e.socket)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -280,9 +292,6 @@ func (e *Engine) ping(ctx context.Context) (engine.Version, error) {
 	defer cancel()
 	response, err := e.send(limited, call{method: http.MethodGet, path: "/_ping"})
 	if err != nil {
-		if denied, ok := errors.AsType[*api.Error](err); ok {
-			return engine.Version{}, denied
-		}
 		return engine.Version{}, e.unanswered(ctx, err)
 	}
 	defer response.Body.Close()
@@ -301,8 +310,20 @@ func (e *Engine) ping(ctx context.Context) (engine.Version, error) {
 // by systemd takes a second or two.
 const pingTimeout = 20 * time.Second
 
-// refusedConnection tells that nobody listens at a socket that is there, or that
-// there is none.
-func refusedConnection(err error) bool {
+// unheard tells that nobody listens at a socket, or that there is none.
+func unheard(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
+}
+
+// dropped tells that who listened went away before answering.
+func dropped(err error) bool {
+	if api.KindOf(err) != api.KindUnavailable {
+		return false
+	}
+	for _, sign := range []error{syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, fs.ErrNotExist, io.EOF, io.ErrUnexpectedEOF} {
+		if errors.Is(err, sign) {
+			return true
+		}
+	}
+	return false
 }

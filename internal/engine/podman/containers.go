@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
 	"time"
 
@@ -23,12 +22,12 @@ const (
 )
 
 // reference is the syntax of a container's or volume's name or identity.
-var reference = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
+var reference = api.Syntax(128, `[a-zA-Z0-9][a-zA-Z0-9_.-]*`)
 
 // checkRef refuses what could be read as another endpoint when it becomes part
 // of a request's path.
 func checkRef(what, ref string) error {
-	if !reference.MatchString(ref) {
+	if !reference(ref) {
 		return &api.Error{Kind: api.KindInvalid, Msg: fmt.Sprintf("%.80q is not the name of a %s", ref, what)}
 	}
 	return nil
@@ -52,28 +51,35 @@ func (e *Engine) CreateContainer(ctx context.Context, c engine.Container) (strin
 	}
 	spec.Labels[labelCreation] = creation
 	var made struct{ Id string }
-	err = e.do(ctx, call{method: http.MethodPost, path: "/containers/create", json: spec}, &made)
-	if err != nil {
-		e.undoCreate(ctx, c.Name, creation, err)
-		return "", err
+	for attempt := 1; ; attempt++ {
+		err = insist(ctx, func() error {
+			return e.do(ctx, call{method: http.MethodPost, path: "/containers/create", json: spec}, &made)
+		})
+		if err == nil {
+			return made.Id, nil
+		}
+		nothing := e.undoCreate(ctx, c.Name, creation, err)
+		if !nothing || !dropped(err) || attempt == dropAttempts {
+			return "", err
+		}
 	}
-	return made.Id, nil
 }
 
-// undoCreate removes what a creation made whose answer was lost. It must not
-// touch a container that somebody else made under the same name, which the
-// label tells.
-func (e *Engine) undoCreate(ctx context.Context, name, creation string, cause error) {
+// undoCreate removes what a creation made whose answer was lost, and tells
+// whether it is sure that nothing is there now. It must not touch a container
+// that somebody else made under the same name, which the label tells.
+func (e *Engine) undoCreate(ctx context.Context, name, creation string, cause error) (nothing bool) {
 	if k := api.KindOf(cause); k != api.KindUnavailable && k != api.KindInterrupted {
-		return
+		return false
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
 	found, err := e.inspect(ctx, name)
 	if err == nil && found.Config.Labels[labelCreation] == creation {
-		// The caller has an error already; what is left has labels, and is found.
-		_ = e.RemoveContainer(ctx, found.Id)
+		// On an error what is left has labels, and is found later.
+		return e.RemoveContainer(ctx, found.Id) == nil
 	}
+	return err != nil && api.KindOf(err) == api.KindNotFound
 }
 
 // undoTimeout bounds cleaning up after a failed call.
@@ -87,10 +93,10 @@ func (e *Engine) StopContainer(ctx context.Context, id string, grace time.Durati
 	if grace < 0 {
 		return &api.Error{Kind: api.KindInvalid, Msg: "the stop grace is negative"}
 	}
-	query := url.Values{"timeout": {strconv.FormatInt(roundUp(grace), 10)}}
+	query := url.Values{"timeout": {strconv.FormatUint(uint64(roundUp(grace)), 10)}}
 	// Podman answers 304 for a container that is stopped, and refuses one that
 	// never ran, which for us is the same.
-	err := e.doWithin(ctx, e.timeout+grace, call{method: http.MethodPost, path: "/containers/%s/stop", args: []string{id}, query: query}, nil)
+	err := e.doWithin(ctx, e.timeout+grace, call{method: http.MethodPost, path: "/containers/%s/stop", args: []string{id}, query: query, again: true}, nil)
 	if api.KindOf(err) != api.KindConflict {
 		return err
 	}
@@ -106,10 +112,14 @@ func (e *Engine) RemoveContainer(ctx context.Context, id string) error {
 		return err
 	}
 	// At once: what has a grace period is stopping.
-	query := url.Values{"force": {"true"}, "timeout": {"0"}, "ignore": {"true"}, "v": {"true"}}
-	err := e.do(ctx, call{method: http.MethodDelete, path: "/containers/%s", args: []string{id}, query: query}, nil)
+	query := url.Values{"force": {"true"}, "timeout": {"0"}, "ignore": {"true"}}
+	var removed []struct{ Id string }
+	err := e.do(ctx, call{method: http.MethodDelete, path: "/containers/%s", args: []string{id}, query: query}, &removed)
 	if api.KindOf(err) == api.KindNotFound {
 		return nil
+	}
+	for _, r := range removed {
+		endMonitors(r.Id)
 	}
 	return err
 }
@@ -121,7 +131,7 @@ func (e *Engine) WaitContainer(ctx context.Context, id string) (int, error) {
 	}
 	var code int
 	query := url.Values{"condition": {"stopped", "exited"}}
-	err := e.doWithin(ctx, forever, call{method: http.MethodPost, path: "/containers/%s/wait", args: []string{id}, query: query}, &code)
+	err := e.doWithin(ctx, forever, call{method: http.MethodPost, path: "/containers/%s/wait", args: []string{id}, query: query, again: true}, &code)
 	return code, err
 }
 

@@ -60,17 +60,25 @@ func (e *Engine) Exec(ctx context.Context, id string, p engine.Process, s api.St
 	if err != nil {
 		return 0, err
 	}
-	conn, output, err := e.attach(ctx, exec, p, s)
-	if err != nil {
+	a := attached{Engine: e, container: id, exec: exec}
+	if err := a.attach(ctx, p, s); err != nil {
 		return 0, err
 	}
-	defer conn.Close()
-	copyErr := e.stream(ctx, id, exec, conn, output, p, s)
+	defer a.conn.Close()
+	copyErr := a.stream(ctx, p, s)
 	if ctx.Err() != nil {
 		return 0, ended(ctx)
 	}
-	code, err := e.exitCode(ctx, id, exec)
+	code, err := a.exitCode(ctx)
 	return code, errors.Join(copyErr, err)
+}
+
+// attached is a process of Exec with the connection that its streams go over.
+type attached struct {
+	*Engine
+	container, exec string
+	conn            net.Conn
+	output          *bufio.Reader
 }
 
 func (e *Engine) createExec(ctx context.Context, id string, p engine.Process, s api.Streams) (string, error) {
@@ -82,43 +90,40 @@ func (e *Engine) createExec(ctx context.Context, id string, p engine.Process, s 
 		config.Env = append(config.Env, name+"="+p.Env[name])
 	}
 	var made struct{ Id string }
-	err := e.do(ctx, call{method: http.MethodPost, path: "/containers/%s/exec", args: []string{id}, json: config}, &made)
+	err := e.do(ctx, call{method: http.MethodPost, path: "/containers/%s/exec", args: []string{id}, json: config, again: true}, &made)
 	return made.Id, err
 }
 
-// attach starts the process and returns the connection that its streams go
-// over, and the reader of it. The start itself is not given up halfway, or
+// attach starts the process and takes the connection over. The start itself is not given up halfway, or
 // nobody would know whether there is a process to be killed; it has the time of
 // a call, and after the context's end that of a clean-up.
-func (e *Engine) attach(ctx context.Context, exec string, p engine.Process, s api.Streams) (net.Conn, *bufio.Reader, error) {
+func (a *attached) attach(ctx context.Context, p engine.Process, s api.Streams) error {
 	start := map[string]any{"Detach": false, "Tty": p.TTY}
 	if p.TTY && s.Resize != nil {
 		select {
 		case size := <-s.Resize:
 			start["h"], start["w"] = size.Rows, size.Cols
 		case <-ctx.Done():
-			return nil, nil, ended(ctx)
+			return ended(ctx)
 		}
 	}
 	body, err := json.Marshal(start)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	url := fmt.Sprintf("http://d/v%s/libpod/exec/%s/start", apiVersion, exec)
+	url := fmt.Sprintf("http://d/v%s/libpod/exec/%s/start", apiVersion, a.exec)
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	request.Header = http.Header{"Content-Type": {"application/json"}, "Connection": {"Upgrade"}, "Upgrade": {"tcp"}}
-	conn, err := e.dial(ctx)
-	if err != nil {
-		return nil, nil, e.unanswered(ctx, err)
+	if a.conn, err = a.dial(ctx); err != nil {
+		return a.unanswered(ctx, err)
 	}
-	reader, err := e.upgrade(ctx, conn, request)
-	if err != nil {
-		return nil, nil, errors.Join(err, conn.Close())
+	if a.output, err = a.upgrade(ctx, a.conn, request); err != nil {
+		return errors.Join(err, a.conn.Close())
 	}
-	return conn, reader, nil
+	return nil
 }
 
 // upgrade sends the request and reads the answer up to where the streams begin.
@@ -158,14 +163,14 @@ func (e *Engine) upgrade(ctx context.Context, conn net.Conn, request *http.Reque
 
 // stream copies the streams until the process has closed its own, or has been
 // killed because the context ended or its output could not be delivered.
-func (e *Engine) stream(ctx context.Context, id, exec string, conn net.Conn, output io.Reader, p engine.Process, s api.Streams) error {
+func (a *attached) stream(ctx context.Context, p engine.Process, s api.Streams) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if p.Stdin && s.In != nil {
-		go copyInput(conn, s.In)
+		go copyInput(a.conn, s.In)
 	}
 	if p.TTY && s.Resize != nil {
-		go e.resize(ctx, exec, s.Resize)
+		go a.resize(ctx, a.exec, s.Resize)
 	}
 	copied := make(chan error, 1)
 	go func() {
@@ -174,22 +179,22 @@ func (e *Engine) stream(ctx context.Context, id, exec string, conn net.Conn, out
 			if out == nil {
 				out = io.Discard
 			}
-			_, err := io.Copy(out, output)
+			_, err := io.Copy(out, a.output)
 			copied <- err
 			return
 		}
-		copied <- demultiplex(output, s.Out, s.Err)
+		copied <- demultiplex(a.output, s.Out, s.Err)
 	}()
 	select {
 	case err := <-copied:
 		if err == nil {
 			return nil
 		}
-		e.kill(context.WithoutCancel(ctx), id, exec)
+		a.kill(context.WithoutCancel(ctx), a.container, a.exec)
 		return &api.Error{Kind: api.KindInterrupted, Msg: "the process was ended: its output could not be delivered", Err: err}
 	case <-ctx.Done():
 	}
-	e.kill(context.WithoutCancel(ctx), id, exec)
+	a.kill(context.WithoutCancel(ctx), a.container, a.exec)
 	// What the process printed last is still on its way; a consumer that does
 	// not read any more must not hold up the end.
 	select {
@@ -237,13 +242,13 @@ func (e *Engine) execState(ctx context.Context, exec string) (execState, error) 
 
 // exitCode waits until Podman knows that the process has ended, which is shortly
 // after its streams have, and returns its code.
-func (e *Engine) exitCode(ctx context.Context, id, exec string) (int, error) {
-	limited, cancel := context.WithTimeout(ctx, e.timeout)
+func (a *attached) exitCode(ctx context.Context) (int, error) {
+	limited, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		state, err := e.execState(limited, exec)
+		state, err := a.execState(limited, a.exec)
 		if err != nil {
-			return 0, lostContainer(id, err)
+			return 0, lostContainer(a.container, err)
 		}
 		if !state.Running {
 			return state.ExitCode, nil
@@ -251,8 +256,8 @@ func (e *Engine) exitCode(ctx context.Context, id, exec string) (int, error) {
 		select {
 		case <-limited.Done():
 			// It closed its streams but runs on, or the connection was lost.
-			e.kill(context.WithoutCancel(ctx), id, exec)
-			return 0, e.unanswered(ctx, errors.New("the process closed its streams and did not end"))
+			a.kill(context.WithoutCancel(ctx), a.container, a.exec)
+			return 0, a.unanswered(ctx, errors.New("the process closed its streams and did not end"))
 		case <-time.After(wait):
 		}
 	}

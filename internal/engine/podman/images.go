@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -19,14 +18,14 @@ import (
 )
 
 var (
-	imageRef = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9._/:@-]{0,510}[a-zA-Z0-9])?$`)
+	imageRef = api.Syntax(512, `[a-zA-Z0-9]([a-zA-Z0-9._/:@-]*[a-zA-Z0-9])?`)
 	// pinned is a name whose content cannot change: without a transport, with a
 	// digest.
-	pinned = regexp.MustCompile(`^[a-z0-9]([a-z0-9._/:-]{0,400}[a-z0-9])?@sha256:[0-9a-f]{64}$`)
+	pinned = api.Syntax(512, `[a-z0-9]([a-z0-9._/:-]*[a-z0-9])?@sha256:[0-9a-f]{64}`)
 )
 
 func checkImageRef(ref string) error {
-	if !imageRef.MatchString(ref) || strings.Contains(ref, "..") || strings.Contains(ref, "//") {
+	if !imageRef(ref) || strings.Contains(ref, "..") || strings.Contains(ref, "//") {
 		return &api.Error{Kind: api.KindInvalid, Msg: fmt.Sprintf("%.80q is not the name of an image", ref)}
 	}
 	return nil
@@ -106,7 +105,7 @@ func (e *Engine) ImportImage(ctx context.Context, tar io.Reader, o engine.Import
 
 // PullImage implements [engine.Images]. It has no deadline but the caller's.
 func (e *Engine) PullImage(ctx context.Context, ref string, progress func(string)) (string, error) {
-	if !pinned.MatchString(ref) {
+	if !pinned(ref) {
 		return "", api.Invalidf("write NAME@sha256:…", "image %.120q is not pinned by a digest", ref)
 	}
 	query := url.Values{"reference": {ref}, "policy": {"missing"}}
@@ -149,7 +148,7 @@ func (e *Engine) TagImage(ctx context.Context, id, name string) error {
 	}
 	colon := strings.LastIndexByte(name, ':')
 	query := url.Values{"repo": {name[:colon]}, "tag": {name[colon+1:]}}
-	return e.do(ctx, call{method: http.MethodPost, path: "/images/%s/tag", args: []string{id}, query: query}, nil)
+	return e.do(ctx, call{method: http.MethodPost, path: "/images/%s/tag", args: []string{id}, query: query, again: true}, nil)
 }
 
 // RemoveImage implements [engine.Images]. Podman removes one name at a time, and

@@ -105,7 +105,7 @@ const maxConfig = 8 << 20
 // can, which is also what crun acted upon; else Podman's is read as the
 // container's root would read it.
 func (e *Engine) ociConfig(ctx context.Context, i inspection) (*specs.Spec, error) {
-	if !reference.MatchString(i.Id) || !filepath.IsAbs(i.OCIConfigPath) {
+	if !reference(i.Id) || !filepath.IsAbs(i.OCIConfigPath) {
 		return nil, nil
 	}
 	for _, file := range []string{filepath.Join(e.runtime, "crun", i.Id, "config.json"), i.OCIConfigPath} {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,17 +31,44 @@ var environment = []string{
 	"DBUS_SESSION_BUS_ADDRESS", "LANG",
 }
 
+// findAttempts bounds how often the socket is looked for: a service that ends
+// because it was idle can take a connection with it.
+const findAttempts = 3
+
 // find connects to the user's own socket, starting what answers there if need be.
 func (e *Engine) find(ctx context.Context, idle time.Duration) error {
+	for attempt := 1; ; attempt++ {
+		err := e.findOnce(ctx, idle)
+		if err == nil || !dropped(err) || attempt == findAttempts || !sleep(ctx, 10*time.Millisecond) {
+			return err
+		}
+	}
+}
+
+func (e *Engine) findOnce(ctx context.Context, idle time.Duration) error {
 	own := filepath.Join(e.runtime, "podman", "podman.sock")
 	err := e.connect(ctx, own)
-	if err == nil || !refusedConnection(err) {
+	if err == nil || !unheard(err) {
 		return err
 	}
 	if e.startUnit(ctx) == nil {
 		return e.connect(ctx, own)
 	}
-	return e.serve(ctx, idle)
+	private, err := e.serviceSocket()
+	if err != nil {
+		return err
+	}
+	e.idle = idle
+	// dial starts the service if nobody listens there.
+	e.service = private
+	if err := e.ensure(ctx); err != nil {
+		return err
+	}
+	if err := e.connect(ctx, private); err != nil {
+		return err
+	}
+	e.service = e.socket
+	return nil
 }
 
 // startUnit asks systemd's user instance, if there is one, for Podman's socket.
@@ -62,7 +90,7 @@ func (e *Engine) command(ctx context.Context, name string, args ...string) (*exe
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, file, args...)
+	cmd := exec.CommandContext(ctx, file, args...) //nolint:gosec // a fixed name, looked up in the user's own PATH
 	// Not nil: that would mean our own environment.
 	cmd.Env = []string{}
 	for _, key := range environment {
@@ -92,49 +120,64 @@ func lookPath(path, name string) (string, error) {
 	return "", fmt.Errorf("%s: %w in PATH", name, fs.ErrNotExist)
 }
 
-// serve connects to the service that ccc itself keeps, and starts it if it does
-// not run. Of several processes that want it at the same time one starts it.
-func (e *Engine) serve(ctx context.Context, idle time.Duration) (err error) {
+// serviceSocket returns where the service that ccc keeps for itself listens. Its
+// directory must be private.
+func (e *Engine) serviceSocket() (string, error) {
 	dir := filepath.Join(e.runtime, "ccc")
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return unstartable(err, "")
+		return "", unstartable(err, "")
 	}
 	if err := private(dir, e.uid); err != nil {
-		return unstartable(err, "")
+		return "", unstartable(err, "")
 	}
-	socket := filepath.Join(dir, "podman.sock")
-	if err := e.connect(ctx, socket); err == nil || !refusedConnection(err) {
-		return err
+	return filepath.Join(dir, "podman.sock"), nil
+}
+
+// ensure starts ccc's own service unless somebody listens at its socket. Of
+// several processes that want it at the same time one starts it.
+func (e *Engine) ensure(ctx context.Context) (err error) {
+	if listening(ctx, e.service) {
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	lock := flock.New(filepath.Join(dir, "podman.lock"), flock.SetPermissions(0o600))
+	lock := flock.New(filepath.Join(filepath.Dir(e.service), "podman.lock"), flock.SetPermissions(0o600))
 	if _, err := lock.TryLockContext(ctx, 10*time.Millisecond); err != nil {
 		return unstartable(err, "")
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	// Another process may have been faster.
-	if err := e.connect(ctx, socket); err == nil || !refusedConnection(err) {
-		return err
+	if listening(ctx, e.service) {
+		return nil
 	}
-	return e.launch(ctx, dir, socket, idle)
+	return e.launch(ctx)
 }
 
-// launch starts a service and waits until it answers. The service has a session
+// listening tells whether somebody listens at a socket.
+func listening(ctx context.Context, socket string) bool {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	return err == nil && conn.Close() == nil
+}
+
+// launch starts a service and waits until it listens. The service has a session
 // of its own, so that neither the terminal nor the end of this process ends it.
-func (e *Engine) launch(ctx context.Context, dir, socket string, idle time.Duration) error {
+func (e *Engine) launch(ctx context.Context) error {
 	// What is left of a service that was killed; the lock is held.
-	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(e.service); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return unstartable(err, "")
 	}
-	logFile := filepath.Join(dir, "podman.log")
+	logFile := filepath.Join(filepath.Dir(e.service), "podman.log")
+	// One before is kept: it has the last words of a service that crashed.
+	if err := os.Rename(logFile, logFile+".old"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return unstartable(err, "")
+	}
 	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return unstartable(err, "")
 	}
 	defer log.Close()
-	seconds := max(1, int(idle/time.Second))
-	cmd, err := e.command(context.WithoutCancel(ctx), "podman", "system", "service", fmt.Sprintf("--time=%d", seconds), "unix://"+socket)
+	seconds := max(1, int(e.idle/time.Second))
+	cmd, err := e.command(context.WithoutCancel(ctx), "podman", "system", "service", fmt.Sprintf("--time=%d", seconds), "unix://"+e.service)
 	if err != nil {
 		return unstartable(err, "")
 	}
@@ -145,11 +188,7 @@ func (e *Engine) launch(ctx context.Context, dir, socket string, idle time.Durat
 	}
 	gone := make(chan error, 1)
 	go func() { gone <- cmd.Wait() }()
-	for {
-		err := e.connect(ctx, socket)
-		if err == nil || !refusedConnection(err) {
-			return err
-		}
+	for !listening(ctx, e.service) {
 		select {
 		case <-ctx.Done():
 			return unstartable(ctx.Err(), tail(logFile))
@@ -158,6 +197,7 @@ func (e *Engine) launch(ctx context.Context, dir, socket string, idle time.Durat
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+	return nil
 }
 
 // orEOF names the end of a process that ended without an error.

@@ -67,7 +67,7 @@ func userNamespace(c engine.Container, hostUID int, v engine.Version) (specgen.N
 // basic is the process, and nothing that the image or the host could add to it.
 func basic(c engine.Container) specgen.ContainerBasicConfig {
 	term := syscall.SIGTERM
-	grace := uint(roundUp(c.StopGrace))
+	grace := roundUp(c.StopGrace)
 	return specgen.ContainerBasicConfig{
 		Name:     c.Name,
 		Hostname: c.Hostname,
@@ -86,7 +86,7 @@ func basic(c engine.Container) specgen.ContainerBasicConfig {
 		StopSignal:  &term,
 		StopTimeout: &grace,
 		// Enforced by conmon, which outlives us.
-		Timeout: uint(c.Timeout / time.Second),
+		Timeout: seconds(c.Timeout),
 		// A file that is bounded, and that needs no journal.
 		LogConfiguration: &specgen.LogConfig{Driver: "k8s-file", Size: maxLog},
 		RestartPolicy:    "no",
@@ -188,8 +188,11 @@ func resources(c engine.Container) specgen.ContainerResourceConfig {
 	return r
 }
 
+// seconds returns d in whole seconds, the shorter way; none if d is negative.
+func seconds(d time.Duration) uint { return uint(max(d, 0) / time.Second) }
+
 // roundUp returns d in whole seconds, the longer way.
-func roundUp(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
+func roundUp(d time.Duration) uint { return seconds(d + time.Second - 1) }
 
 func yes() *bool { b := true; return &b }
 func no() *bool  { b := false; return &b }

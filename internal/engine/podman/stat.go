@@ -38,7 +38,10 @@ func (e *Engine) StatImage(ctx context.Context, id, file string) (f engine.File,
 	spec.ImageVolumeMode = "ignore"
 	spec.Labels = map[string]string{labelInspection: "1"}
 	var made struct{ Id string }
-	if err := e.do(ctx, call{method: http.MethodPost, path: "/containers/create", json: spec}, &made); err != nil {
+	err = insist(ctx, func() error {
+		return e.do(ctx, call{method: http.MethodPost, path: "/containers/create", json: spec}, &made)
+	})
+	if err != nil {
 		return f, err
 	}
 	defer func() {
