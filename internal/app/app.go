@@ -30,6 +30,7 @@ import (
 	"github.com/ccc-dev/ccc/internal/kernel"
 	"github.com/ccc-dev/ccc/internal/probe"
 	"github.com/ccc-dev/ccc/internal/profile"
+	"github.com/ccc-dev/ccc/internal/seccomp"
 	"github.com/ccc-dev/ccc/internal/session"
 	"github.com/ccc-dev/ccc/internal/workspace"
 	"github.com/ccc-dev/ccc/profiles"
@@ -187,6 +188,7 @@ func (a *App) recording(ctx context.Context, c *config.Config) (*session.Core, e
 		},
 		Ceilings: ceilings(c), Ground: d.ground(c), Defaults: defaults(c),
 		Clock: time.Now, Random: random, Kernel: read, Dir: wd,
+		Seccomp: func(name string) (string, error) { return deliver(filepath.Join(d.runtime, "seccomp"), name) },
 	}, nil
 }
 
@@ -232,6 +234,15 @@ func (a *App) doctor(g cli.Global) probe.Host {
 		return fmt.Sprintf("%d records, whole", r.Records), err
 	}
 	return h
+}
+
+// deliver puts a shipped system call filter into a file of the directory.
+func deliver(dir, name string) (string, error) {
+	filter, err := seccomp.Profile(name)
+	if err != nil {
+		return "", err
+	}
+	return seccomp.Deliver(dir, filter)
 }
 
 // random returns so many random bytes in hexadecimal.

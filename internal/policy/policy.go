@@ -87,8 +87,10 @@ type Terms struct {
 	ImageID   string        `json:"image_id"`
 	Limits    api.Limits    `json:"limits"`
 	Mounts    []MountTerm   `json:"mounts,omitempty"`
-	Env       []string      `json:"env,omitempty"`
-	Require   api.Require   `json:"require,omitempty"`
+	// Seccomp names the system call filter.
+	Seccomp string      `json:"seccomp,omitempty"`
+	Env     []string    `json:"env,omitempty"`
+	Require api.Require `json:"require,omitempty"`
 }
 
 // MountTerm is one further host path that was allowed.
@@ -137,7 +139,7 @@ func Decide(in Input) (Grant, error) {
 	terms := Terms{
 		ID: in.ID, Name: r.Name, Project: in.Project, Workspace: r.Workspace,
 		Level: in.Level.Name, Image: r.Image, ImageID: in.ImageID, Limits: r.Limits,
-		Require: strictest(r.Require, in.Ceilings),
+		Require: strictest(r.Require, in.Ceilings), Seccomp: in.Level.Seccomp,
 	}
 	for i, m := range r.Mounts {
 		terms.Mounts = append(terms.Mounts, MountTerm{Place: in.Mounts[i], Target: m.Target, Writable: m.Writable})

@@ -47,7 +47,13 @@ type Level struct {
 	Workspaces []api.Workspace `yaml:"workspaces"`
 	// Mounts says what further host paths are allowed.
 	Mounts MountMode `yaml:"mounts"`
+	// Seccomp names the system call filter, one of those that ccc ships; the
+	// strictest if the file names none.
+	Seccomp string `yaml:"seccomp"`
 }
+
+// strictestSeccomp is the name of the strictest filter that ccc ships.
+const strictestSeccomp = "agent"
 
 // Limits is [api.Limits] as it stands in a level's file. All are required: a
 // level that forgets one would leave it unbounded.
@@ -122,7 +128,7 @@ func read(fsys fs.FS, file string) ([]byte, error) {
 
 // parse decodes a level strictly and checks that it is complete.
 func parse(name api.Level, source string, data []byte) (Level, error) {
-	level := Level{Name: name, Source: source}
+	level := Level{Name: name, Source: source, Seccomp: strictestSeccomp}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	if err := dec.Decode(&level); err != nil {

@@ -6,10 +6,13 @@ import (
 	"strings"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"github.com/ccc-dev/ccc/internal/api"
 	"github.com/ccc-dev/ccc/internal/engine"
 	"github.com/ccc-dev/ccc/internal/kernel"
 	"github.com/ccc-dev/ccc/internal/policy"
+	"github.com/ccc-dev/ccc/internal/seccomp"
 	"github.com/ccc-dev/ccc/internal/spec"
 	"github.com/ccc-dev/ccc/internal/workspace"
 )
@@ -21,6 +24,7 @@ import (
 // did not do what it was told.
 func (c *Core) attest(ctx context.Context, want engine.Container, in engine.Instance, t policy.Terms) (api.Posture, error) {
 	bad := spec.Check(want, in.Spec)
+	bad = append(bad, checkFilter(t.Seccomp, in.Spec)...)
 	points := make([]string, 0, len(t.Mounts)+1)
 	points = append(points, spec.WorkDir)
 	for _, m := range t.Mounts {
@@ -50,6 +54,20 @@ func (c *Core) attest(ctx context.Context, want engine.Container, in engine.Inst
 		}
 	}
 	return posture(want, facts, t), nil
+}
+
+// checkFilter compares the system call filter that the OCI runtime was given
+// with the one that was granted: between the two stand a file, the engine's
+// reading of it, and whatever the image or the host's configuration had to say.
+func checkFilter(name string, got *specs.Spec) []spec.Mismatch {
+	want, err := seccomp.Expected(name)
+	if err == nil && got != nil && got.Linux != nil {
+		err = seccomp.Compare(want, got.Linux.Seccomp)
+	}
+	if err == nil {
+		return nil
+	}
+	return []spec.Mismatch{{Field: "seccomp", Want: "the filter " + name, Got: err.Error()}}
 }
 
 // settled returns the facts of a container's first process once it is that. The

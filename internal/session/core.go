@@ -51,6 +51,9 @@ type Core struct {
 	Random func(bytes int) string
 	// Kernel reads the facts of processes.
 	Kernel Kernel
+	// Seccomp puts the named system call filter into a file for the engine and
+	// returns its path.
+	Seccomp func(name string) (string, error)
 	// Dir is the directory that relative paths of requests start from.
 	Dir string
 }

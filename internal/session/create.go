@@ -196,7 +196,11 @@ func (m *making) made(step func(context.Context) error) { m.undo = append(m.undo
 // each other, and attests the result.
 func (m *making) make(ctx context.Context) (api.Session, error) {
 	c, t := m.core, m.grant.Terms()
-	paths := spec.Paths{}
+	filter, err := c.Seccomp(t.Seccomp)
+	if err != nil {
+		return api.Session{}, err
+	}
+	paths := spec.Paths{Seccomp: filter}
 	if t.Workspace == api.WorkspaceOverlay {
 		m.made(func(context.Context) error { return c.Dirs.Remove(t.ID) })
 		if err := c.Dirs.Make(t.ID); err != nil {

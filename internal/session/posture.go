@@ -2,11 +2,13 @@ package session
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/ccc-dev/ccc/internal/api"
 	"github.com/ccc-dev/ccc/internal/engine"
 	"github.com/ccc-dev/ccc/internal/kernel"
 	"github.com/ccc-dev/ccc/internal/policy"
+	"github.com/ccc-dev/ccc/internal/seccomp"
 )
 
 // posture says of every control how well it holds, from what was read. It is
@@ -18,7 +20,7 @@ func posture(want engine.Container, f kernel.Facts, t policy.Terms) api.Posture 
 		{Name: "user-namespace", State: api.StateEnforced, Detail: fmt.Sprintf("uid %d inside is %d outside", want.UID, f.UID)},
 		{Name: "capabilities", State: api.StateEnforced, Detail: "none, bounding set empty"},
 		{Name: "no-new-privileges", State: api.StateEnforced},
-		seccompControl(want),
+		seccompControl(t),
 		lsmControl(f),
 		{Name: "landlock", State: api.StateMissing, Detail: "this version of ccc does not apply it"},
 		{Name: "read-only-root", State: api.StateEnforced},
@@ -38,11 +40,16 @@ func posture(want engine.Container, f kernel.Facts, t policy.Terms) api.Posture 
 	return p
 }
 
-func seccompControl(want engine.Container) api.Control {
-	if want.Seccomp == "" {
-		return api.Control{Name: "seccomp", State: api.StateFallback, Detail: "the engine's default filter, which allows new user namespaces"}
+// seccompControl says which of the shipped filters is in force; that it is was
+// attested. A wider variant than the default one is a fallback.
+func seccompControl(t policy.Terms) api.Control {
+	c := api.Control{Name: "seccomp", State: api.StateEnforced, Detail: "the filter " + t.Seccomp + ", as read back from the runtime's configuration"}
+	for _, v := range seccomp.Variants() {
+		if v.Name == t.Seccomp && len(v.GivesUp) > 0 {
+			c.State, c.Detail = api.StateFallback, "the filter "+v.Name+": "+strings.Join(v.GivesUp, "; ")
+		}
 	}
-	return api.Control{Name: "seccomp", State: api.StateEnforced, Detail: "the shipped filter"}
+	return c
 }
 
 func lsmControl(f kernel.Facts) api.Control {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"github.com/ccc-dev/ccc/internal/api"
 	"github.com/ccc-dev/ccc/internal/audit"
 	"github.com/ccc-dev/ccc/internal/engine"
@@ -252,7 +254,11 @@ var lies = map[string]struct {
 	"another file mounted": {facts: func(f *kernel.Facts) { at(f.Mounts, "/data").Ino++ }, names: "mount /data"},
 	"another device":       {facts: func(f *kernel.Facts) { at(f.Mounts, "/data").Dev++ }, names: "mount /data"},
 	"no configuration":     {instance: func(i *engine.Instance) { i.Spec = nil }, names: "configuration"},
-	"new privileges asked": {instance: func(i *engine.Instance) { i.Spec.Process.NoNewPrivileges = false }, names: "no-new-privileges"},
+	"another filter": {instance: func(i *engine.Instance) {
+		i.Spec.Linux.Seccomp.Syscalls = append(i.Spec.Linux.Seccomp.Syscalls, specs.LinuxSyscall{Names: []string{"unshare"}, Action: specs.ActAllow})
+	}, names: "unshare"},
+	"a filter of names only": {instance: func(i *engine.Instance) { i.Spec.Linux.Seccomp.DefaultAction = specs.ActLog }, names: "seccomp"},
+	"new privileges asked":   {instance: func(i *engine.Instance) { i.Spec.Process.NoNewPrivileges = false }, names: "no-new-privileges"},
 	"a writable root asked": {instance: func(i *engine.Instance) {
 		i.Spec.Root.Readonly = false
 	}, names: "root"},

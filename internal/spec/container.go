@@ -38,6 +38,8 @@ const (
 type Paths struct {
 	// Upper and Work take what an overlay session changes.
 	Upper, Work string
+	// Seccomp is the file of the system call filter.
+	Seccomp string
 	// Guarded are the existing paths below the project, relative to it, that a
 	// bind session may read and not write.
 	Guarded []string
@@ -69,7 +71,8 @@ func Container(g policy.Grant, p Paths, created time.Time, labels []api.Label) (
 		// WORKDIR through a symbolic link on the host (CVE-2026-55686).
 		Dir: WorkDir,
 		UID: UID, GID: GID,
-		Homes: []engine.Home{{Volume: VolumeName(t.ID), Target: HomeDir}},
+		Seccomp: p.Seccomp,
+		Homes:   []engine.Home{{Volume: VolumeName(t.ID), Target: HomeDir}},
 		Tmpfs: []engine.Tmpfs{
 			// Compilers and test runners execute what they put into /tmp.
 			{Target: "/tmp", Size: int64(t.Limits.Tmp), Mode: fs.ModeSticky | 0o777},

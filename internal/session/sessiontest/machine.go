@@ -18,6 +18,8 @@ import (
 	"github.com/ccc-dev/ccc/internal/engine"
 	"github.com/ccc-dev/ccc/internal/engine/fake"
 	"github.com/ccc-dev/ccc/internal/kernel"
+	"github.com/ccc-dev/ccc/internal/policy"
+	"github.com/ccc-dev/ccc/internal/seccomp"
 	"github.com/ccc-dev/ccc/internal/session"
 )
 
@@ -110,6 +112,20 @@ func (m *Machine) StartContainer(ctx context.Context, id string) error {
 	return started.StartContainer(ctx, id)
 }
 
+// granted returns the system call filter that a container was granted: the fake
+// engine reads no profile.
+func granted(in engine.Instance) *specs.LinuxSeccomp {
+	var t policy.Terms
+	if json.Unmarshal([]byte(in.Labels[engine.LabelGrant]), &t) != nil {
+		return nil
+	}
+	filter, err := seccomp.Expected(t.Seccomp)
+	if err != nil {
+		return nil
+	}
+	return filter
+}
+
 // mount notes what the mount sources of a container lead to now.
 func (m *Machine) mount(in engine.Instance) {
 	m.mu.Lock()
@@ -142,6 +158,9 @@ func (m *Machine) Container(ctx context.Context, id string) (in engine.Instance,
 	}
 	if in.State == engine.InstanceRunning {
 		in.PID = 1<<20 + int(crc32.ChecksumIEEE([]byte(in.ID))>>8)
+	}
+	if in.Spec != nil {
+		in.Spec.Linux.Seccomp = granted(in)
 	}
 	m.mu.Lock()
 	m.pids[in.PID] = in

@@ -25,6 +25,7 @@ import (
 	"github.com/ccc-dev/ccc/internal/image"
 	"github.com/ccc-dev/ccc/internal/policy"
 	"github.com/ccc-dev/ccc/internal/profile"
+	"github.com/ccc-dev/ccc/internal/seccomp"
 	"github.com/ccc-dev/ccc/internal/session"
 	"github.com/ccc-dev/ccc/internal/workspace"
 	"github.com/ccc-dev/ccc/profiles"
@@ -67,6 +68,13 @@ func Open(ctx context.Context, dir string, now func() time.Time) (*World, error)
 			Image: image.DefaultName, Level: "standard", Workspace: api.WorkspaceOverlay, MaxSessions: 128,
 		},
 		Clock: now, Random: Random, Dir: w.Project,
+		Seccomp: func(name string) (string, error) {
+			filter, err := seccomp.Profile(name)
+			if err != nil {
+				return "", err
+			}
+			return seccomp.Deliver(filepath.Join(w.Runtime, "seccomp"), filter)
+		},
 	}
 	return w, nil
 }
