@@ -63,7 +63,7 @@ test-unit: ## The tests that need no Podman
 .PHONY: test-podman
 test-podman: ## The tests against real rootless Podman (RUN=regexp for some)
 	testdata/lab/setup
-	testdata/lab/suite $(RUN)
+	testdata/lab/suite $(if $(RUN),'$(RUN)')
 
 .PHONY: race
 race: ## The tests that need no Podman, with the race detector (needs a C compiler)
