@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/user"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -118,12 +119,21 @@ func (r *run) code(cmd *cobra.Command, args []string, err error) int {
 	if ctxErr := cmd.Context().Err(); ctxErr != nil && api.KindOf(err) == api.KindInternal {
 		err = &api.Error{Kind: api.KindInterrupted, Msg: "interrupted", Err: err}
 	}
+	if errors.Is(err, syscall.EPIPE) {
+		// Whoever read our output has gone away, as `head` does: no news.
+		return exitBrokenPipe
+	}
 	r.printError(err, wantsJSON(args))
-	if r.passesCodes(cmd) {
+	kind := api.KindOf(err)
+	if r.passesCodes(cmd) && kind != api.KindInterrupted {
 		return exitOwnFailure
 	}
-	return api.KindOf(err).ExitCode()
+	return kind.ExitCode()
 }
+
+// exitBrokenPipe is the exit code of a program that SIGPIPE ended, as a shell
+// has it.
+const exitBrokenPipe = 128 + int(syscall.SIGPIPE)
 
 // exitOwnFailure is the exit code of ccc's own failures in commands that
 // otherwise pass on the exit code of what they run, as podman-exec(1) has it.
