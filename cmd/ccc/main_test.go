@@ -38,6 +38,7 @@ const worldVar = "CCC_TEST_WORLD"
 func cccMain() int {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	a := app.App{
 		Args: os.Args[1:], Environ: os.Environ(),
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
