@@ -235,12 +235,18 @@ func (m *making) make(ctx context.Context) (api.Session, error) {
 // the first moment.
 func (m *making) container(ctx context.Context, want engine.Container) (string, error) {
 	c, id := m.core, m.grant.Terms().ID
+	asked := ctx
+	ctx, cancel := outlasting(asked)
+	defer cancel()
 	for _, h := range want.Homes {
 		v := engine.Volume{Name: h.Volume, Labels: map[string]string{engine.LabelSchema: engine.Schema, engine.LabelID: string(id)}}
 		m.made(func(ctx context.Context) error { return c.Engine.RemoveVolume(ctx, v.Name) })
 		if err := c.Engine.CreateVolume(ctx, v); err != nil {
 			return "", fmt.Errorf("create volume: %w", err)
 		}
+	}
+	if err := asked.Err(); err != nil {
+		return "", err
 	}
 	// Registered before the call: when an interrupted call leaves it unknown
 	// whether the container was made, its name and labels tell.
@@ -253,7 +259,20 @@ func (m *making) container(ctx context.Context, want engine.Container) (string, 
 			Hint: "choose another --name, or ccc session rm " + string(m.grant.Terms().Name),
 		}
 	}
-	return cid, err
+	return cid, cmp.Or(err, asked.Err())
+}
+
+// outlasting returns a context that ends some time after ctx does. An engine
+// goes on with a creation whose caller has gone away: to undo it one has to know
+// that it is over.
+func outlasting(ctx context.Context) (context.Context, context.CancelFunc) {
+	const patience = 5 * time.Second
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(patience, cancel) })
+	return late, func() {
+		stop()
+		cancel()
+	}
 }
 
 // start starts a container, attests it, and holds its posture against what was
