@@ -103,6 +103,9 @@ func (c *Core) prune(ctx context.Context, req api.PruneRequest, done *api.Pruned
 func (c *Core) due(in engine.Instance, olderThan api.Duration) bool {
 	s := describe(in, c.Clock())
 	switch {
+	case in.State == engine.InstanceCreated && s.ID == "":
+		// An image build that was cut short; one under way takes minutes.
+		return c.Clock().Sub(in.Created) > time.Hour
 	case in.State == engine.InstanceCreated:
 		return !c.Intents.Underway(s.ID)
 	case s.Status == api.StatusExpired:

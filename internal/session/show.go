@@ -27,7 +27,11 @@ func (c *Core) List(ctx context.Context) ([]api.Session, error) {
 	}
 	sessions := make([]api.Session, 0, len(all))
 	for _, in := range all {
-		sessions = append(sessions, describe(in, c.Clock()))
+		// A container without an id is none: an image build makes one to warm
+		// its layers.
+		if idOf(in) != "" {
+			sessions = append(sessions, describe(in, c.Clock()))
+		}
 	}
 	slices.SortFunc(sessions, func(a, b api.Session) int {
 		if n := a.Created.Compare(b.Created); n != 0 {

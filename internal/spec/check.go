@@ -107,14 +107,7 @@ func checkProcess(want engine.Container, p *specs.Process) []Mismatch {
 			}
 		}
 	}
-	if p.User.UID != want.UID || p.User.GID != want.GID {
-		bad = append(bad, Mismatch{"user", fmt.Sprintf("%d:%d", want.UID, want.GID), fmt.Sprintf("%d:%d", p.User.UID, p.User.GID)})
-	}
-	for _, g := range p.User.AdditionalGids {
-		if g != want.GID {
-			bad = append(bad, Mismatch{"groups", fmt.Sprint(want.GID), fmt.Sprint(p.User.AdditionalGids)})
-		}
-	}
+	bad = append(bad, checkUser(want, p.User)...)
 	if n := len(p.Args) - len(want.Argv); n != 2 || !slices.Contains(inits, p.Args[0]) || !slices.Equal(p.Args[n:], want.Argv) {
 		bad = append(bad, Mismatch{"command", strings.Join(want.Argv, " ") + " below an init", strings.Join(p.Args, " ")})
 	}
@@ -126,6 +119,21 @@ func checkProcess(want engine.Container, p *specs.Process) []Mismatch {
 		i := slices.IndexFunc(p.Rlimits, func(r specs.POSIXRlimit) bool { return r.Type == "RLIMIT_"+name })
 		if i < 0 || p.Rlimits[i].Hard > want.Rlimits[name] {
 			bad = append(bad, Mismatch{"rlimit " + name, fmt.Sprint(want.Rlimits[name]), fmt.Sprint(p.Rlimits)})
+		}
+	}
+	return bad
+}
+
+// checkUser compares who the first process is. Another group than its own would
+// open files of the host that the group may read.
+func checkUser(want engine.Container, u specs.User) []Mismatch {
+	var bad []Mismatch
+	if u.UID != want.UID || u.GID != want.GID {
+		bad = append(bad, Mismatch{"user", fmt.Sprintf("%d:%d", want.UID, want.GID), fmt.Sprintf("%d:%d", u.UID, u.GID)})
+	}
+	for _, g := range u.AdditionalGids {
+		if g != want.GID {
+			bad = append(bad, Mismatch{"groups", fmt.Sprint(want.GID), fmt.Sprint(u.AdditionalGids)})
 		}
 	}
 	return bad
