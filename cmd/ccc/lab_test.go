@@ -342,8 +342,11 @@ func (l *lab) present() map[string]bool {
 		}
 		if kind == "mount" {
 			for line := range strings.Lines(r.stdout) {
-				// The numbers before it change from look to look.
-				all["mount "+strings.Fields(line)[4]] = true
+				// The numbers before it change from look to look; and Podman keeps
+				// one directory for the networks of others.
+				if point := strings.Fields(line)[4]; !strings.HasSuffix(point, "/netns") {
+					all["mount "+point] = true
+				}
 			}
 			continue
 		}
