@@ -46,12 +46,12 @@ const deviceBit = unix.S_IFCHR
 var processes = []Removal{
 	{
 		Calls: []string{"ptrace"}, Errno: unix.EPERM, In: notDebug,
-		Reason: "reading and steering other processes of the session; a debugger needs the variant debug",
+		Reason: "stopping, reading and steering other processes of the session; a debugger needs the variant debug",
 		CVEs:   []string{"CVE-2022-30594"},
 	},
 	{
 		Calls: []string{"process_vm_readv"}, Errno: unix.EPERM, In: notDebug,
-		Reason: "reading the memory of other processes of the session",
+		Reason: "reading the memory of other processes of the session (no filter can keep them from /proc/PID/mem)",
 	},
 	{
 		Calls: []string{"process_vm_writev", "kcmp", "process_madvise", "process_mrelease"}, Errno: unix.EPERM,
