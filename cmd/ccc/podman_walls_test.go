@@ -134,7 +134,7 @@ func TestPodmanEnvironment(t *testing.T) {
 			names = append(names, key)
 		}
 		slices.Sort(names)
-		if want := []string{"ALSO", "HOME", "HOSTNAME", "LANG", "MINE", "PATH", "TMPDIR", "USER"}; !slices.Equal(names, want) {
+		if want := []string{"ALSO", "ASAN_OPTIONS", "HOME", "HOSTNAME", "LANG", "MINE", "PATH", "TMPDIR", "USER"}; !slices.Equal(names, want) {
 			t.Errorf("%s: variables %q", name, names)
 		}
 		// It would be there if it were asked for.
