@@ -85,7 +85,10 @@ type Container struct {
 	Labels map[string]string
 }
 
-// Bind is one host file or directory in a container; nosuid and nodev always.
+// Bind is one host file or directory in a container; nosuid and nodev always, as
+// far as the OCI runtime heeds it: crun 1.8 does not for what is writable, as
+// the container's mount table tells. No new privileges, and no capability to
+// make devices, stand in.
 type Bind struct {
 	Source, Target string
 	// Writable tells whether the container may write there.
@@ -102,7 +105,7 @@ type Overlay struct {
 	Upper, Work string
 }
 
-// Home is a named volume at a path; nosuid and nodev always. An empty volume
+// Home is a named volume at a path; nosuid and nodev as for a [Bind]. An empty volume
 // starts as a copy of what the image has there, with the same owner: the image
 // must give the directory to the user of the container.
 type Home struct{ Volume, Target string }

@@ -31,7 +31,7 @@ func checkSources(c engine.Container) error {
 	return nil
 }
 
-// Spec returns the OCI configuration that Podman writes for the container, as
+// Spec returns the OCI configuration that Podman 4.3 writes for the container, as
 // far as it depends on the container: tests of what reads it back need one that
 // is right. It is pure.
 func Spec(c engine.Container) *specs.Spec {
@@ -62,7 +62,7 @@ func Spec(c engine.Container) *specs.Spec {
 }
 
 // mounts returns what is mounted: what every container has, then c's own. Podman
-// adds /etc/passwd and /etc/group where the image does not know the user.
+// adds /etc/passwd and /etc/group only where the image does not know the user.
 func mounts(c engine.Container) []specs.Mount {
 	list := []specs.Mount{
 		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
@@ -70,9 +70,10 @@ func mounts(c engine.Container) []specs.Mount {
 		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "noexec", "strictatime", "mode=755", "size=65536k"}},
 		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
 		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
-		{Destination: "/dev/shm", Type: "bind", Source: "/fake/userdata/shm", Options: []string{"bind", "rprivate", "nosuid", "noexec", "nodev"}},
 		{Destination: "/run/podman-init", Type: "bind", Source: "/usr/libexec/podman/catatonit", Options: []string{"bind", "ro", "rprivate"}},
 		{Destination: "/etc/hostname", Type: "bind", Source: "/fake/userdata/hostname", Options: []string{"bind", "rprivate", "ro", "nosuid", "noexec", "nodev"}},
+		{Destination: "/etc/passwd", Type: "bind", Source: "/fake/userdata/passwd", Options: []string{"bind", "rprivate", "ro", "nosuid", "noexec", "nodev"}},
+		{Destination: "/etc/group", Type: "bind", Source: "/fake/userdata/group", Options: []string{"bind", "rprivate", "ro", "nosuid", "noexec", "nodev"}},
 		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"rprivate", "nosuid", "noexec", "nodev", "relatime", "ro"}},
 	}
 	if !slices.ContainsFunc(c.Tmpfs, func(t engine.Tmpfs) bool { return t.Target == "/run" }) {
@@ -81,7 +82,8 @@ func mounts(c engine.Container) []specs.Mount {
 			Options: []string{"bind", "rprivate", "ro", "nosuid", "noexec", "nodev"},
 		})
 	}
-	for _, t := range c.Tmpfs {
+	shm := engine.Tmpfs{Target: "/dev/shm", Size: max(c.ShmSize, 4096), Mode: 0o777 | fs.ModeSticky, NoExec: true}
+	for _, t := range append(slices.Clone(c.Tmpfs), shm) {
 		mode := uint32(t.Mode.Perm())
 		if t.Mode&fs.ModeSticky != 0 {
 			mode |= 0o1000

@@ -8,12 +8,14 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/ccc-dev/ccc/internal/api"
 	"github.com/ccc-dev/ccc/internal/engine"
+	"github.com/ccc-dev/ccc/internal/engine/podman"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -397,4 +399,48 @@ func TestHostIsRead(t *testing.T) {
 			t.Error(diff)
 		}
 	}
+}
+
+// Podman crashes when several creations read the subordinate ids at a time.
+func TestCreationsTakeTurns(t *testing.T) {
+	runtime := shortDir(t)
+	run := func(h http.HandlerFunc, locked bool) {
+		s := serve(t, "5.4.2", map[string]http.HandlerFunc{"POST /containers/create": h})
+		errs := make(chan error, 2)
+		for range cap(errs) {
+			// Each as a process of its own has it.
+			e := s.open()
+			if locked {
+				podman.SetRuntime(e, runtime)
+			}
+			go func() {
+				_, err := e.CreateContainer(t.Context(), least())
+				errs <- err
+			}()
+		}
+		for range cap(errs) {
+			if err := <-errs; err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	var active, most atomic.Int32
+	run(func(w http.ResponseWriter, r *http.Request) {
+		n := active.Add(1)
+		most.Store(max(most.Load(), n))
+		time.Sleep(20 * time.Millisecond)
+		active.Add(-1)
+		answer(201, `{"Id":"abc"}`)(w, r)
+	}, true)
+	if most.Load() != 1 {
+		t.Errorf("%d at a time", most.Load())
+	}
+	// Without the lock they do meet: each waits for the other here.
+	var both sync.WaitGroup
+	both.Add(2)
+	run(func(w http.ResponseWriter, r *http.Request) {
+		both.Done()
+		both.Wait()
+		answer(201, `{"Id":"abc"}`)(w, r)
+	}, false)
 }

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strconv"
 	"time"
 
 	"github.com/ccc-dev/ccc/internal/api"
 	"github.com/ccc-dev/ccc/internal/engine"
+	"github.com/containers/podman/v5/pkg/specgen"
+	"github.com/gofrs/flock"
 )
 
 // labelCreation marks a container with the call that made it, and
@@ -52,9 +55,7 @@ func (e *Engine) CreateContainer(ctx context.Context, c engine.Container) (strin
 	spec.Labels[labelCreation] = creation
 	var made struct{ Id string }
 	for attempt := 1; ; attempt++ {
-		err = insist(ctx, func() error {
-			return e.do(ctx, call{method: http.MethodPost, path: "/containers/create", json: spec}, &made)
-		})
+		err = insist(ctx, func() error { return e.createOne(ctx, spec, &made) })
 		if err == nil {
 			return made.Id, nil
 		}
@@ -63,6 +64,38 @@ func (e *Engine) CreateContainer(ctx context.Context, c engine.Container) (strin
 			return "", err
 		}
 	}
+}
+
+// createOne sends a creation while no other ccc of the user does. Podman reads
+// the user's subordinate ids for each through a library that must not be called
+// twice at the same time (libsubid; seen in 4.3.1 and 5.4.2): it crashes, finds
+// no ids, or finds some, and the container can then never start. Others than ccc
+// may still be in the way: hence insist, and attempts after a crash.
+func (e *Engine) createOne(ctx context.Context, spec *specgen.SpecGenerator, out any) error {
+	unlock, err := e.lockCreation(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return e.do(ctx, call{method: http.MethodPost, path: "/containers/create", json: spec}, out)
+}
+
+// lockCreation waits for its turn. Without a directory to have the lock in,
+// everybody's turn is now.
+func (e *Engine) lockCreation(ctx context.Context) (unlock func(), err error) {
+	dir, err := e.ownDir()
+	if err != nil {
+		return func() {}, nil
+	}
+	lock := flock.New(filepath.Join(dir, "create.lock"), flock.SetPermissions(0o600))
+	if _, err := lock.TryLockContext(ctx, 2*time.Millisecond); err != nil {
+		if ctx.Err() != nil {
+			return nil, ended(ctx)
+		}
+		return func() {}, nil
+	}
+	// Closing the file is what counts, and that does not fail.
+	return func() { _ = lock.Unlock() }, nil
 }
 
 // undoCreate removes what a creation made whose answer was lost, and tells

@@ -142,9 +142,9 @@ func TestExecPassesTheEndOfInputOn(t *testing.T) {
 func TestExecWaitsForTheExitCode(t *testing.T) {
 	var asked atomic.Int32
 	s := process(t, "", func(net.Conn) {})
-	s.answers["GET /exec/e/json"] = func(w http.ResponseWriter, r *http.Request) {
+	s.set("GET /exec/e/json", func(w http.ResponseWriter, r *http.Request) {
 		answer(200, fmt.Sprintf(`{"Running":%t,"ExitCode":%d}`, asked.Add(1) < 4, asked.Load()))(w, r)
-	}
+	})
 	code, err := s.open().Exec(t.Context(), "c", command("true"), api.Streams{})
 	if err != nil || code != 4 {
 		t.Errorf("%d, %v", code, err)
@@ -153,15 +153,15 @@ func TestExecWaitsForTheExitCode(t *testing.T) {
 
 func TestExecThatIsRefused(t *testing.T) {
 	s := process(t, `{}`, func(net.Conn) {})
-	s.answers["POST /exec/e/start"] = refusal(409, "container state improper")
+	s.set("POST /exec/e/start", refusal(409, "container state improper"))
 	if _, err := s.open().Exec(t.Context(), "c", command("true"), api.Streams{}); api.KindOf(err) != api.KindConflict {
 		t.Errorf("%v", err)
 	}
-	s.answers["POST /exec/e/start"] = hangUp
+	s.set("POST /exec/e/start", hangUp)
 	if _, err := s.open().Exec(t.Context(), "c", command("true"), api.Streams{}); api.KindOf(err) != api.KindUnavailable {
 		t.Errorf("%v", err)
 	}
-	s.answers["POST /containers/c/exec"] = refusal(500, "container state improper")
+	s.set("POST /containers/c/exec", refusal(500, "container state improper"))
 	if _, err := s.open().Exec(t.Context(), "c", command("true"), api.Streams{}); api.KindOf(err) != api.KindConflict {
 		t.Errorf("%v", err)
 	}
@@ -169,7 +169,7 @@ func TestExecThatIsRefused(t *testing.T) {
 
 func TestExecWhoseContainerIsRemoved(t *testing.T) {
 	s := process(t, "", func(net.Conn) {})
-	s.answers["GET /exec/e/json"] = refusal(404, "no such exec session")
+	s.set("GET /exec/e/json", refusal(404, "no such exec session"))
 	if _, err := s.open().Exec(t.Context(), "c", command("true"), api.Streams{}); api.KindOf(err) != api.KindConflict {
 		t.Errorf("%v", err)
 	}
@@ -219,7 +219,7 @@ func TestKillHitsNothingOutsideTheContainer(t *testing.T) {
 			cancel()
 			_, _ = io.ReadAll(conn)
 		})
-		s.answers["GET /containers/c/json"] = answer(200, fmt.Sprintf(`{"Id":"c","State":{"Status":"running","Pid":%d}}`, first))
+		s.set("GET /containers/c/json", answer(200, fmt.Sprintf(`{"Id":"c","State":{"Status":"running","Pid":%d}}`, first)))
 		if _, err := s.open().Exec(ctx, "c", command("sleep", "9"), api.Streams{}); !errors.Is(err, context.Canceled) {
 			t.Errorf("%v", err)
 		}

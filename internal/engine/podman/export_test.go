@@ -42,3 +42,6 @@ func CloseIdle(e *Engine) {
 func Signal(pid int, namespace string) int {
 	return family{leader: pid, namespace: namespace}.signal(unix.SIGKILL)
 }
+
+// SetRuntime gives e the user's runtime directory.
+func SetRuntime(e *Engine, dir string) { e.runtime = dir }

@@ -106,14 +106,21 @@ func (s *server) handle(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	s.requests = append(s.requests, line)
-	s.mu.Unlock()
 	answer, ok := s.answers[r.Method+" "+path]
+	s.mu.Unlock()
 	if !ok {
 		s.t.Errorf("nobody expected %s", line)
 		http.Error(w, "not expected", http.StatusTeapot)
 		return
 	}
 	answer(w, r)
+}
+
+// set changes an answer.
+func (s *server) set(request string, h http.HandlerFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answers[request] = h
 }
 
 // indent renders JSON for people, and leaves everything else.

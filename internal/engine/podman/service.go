@@ -54,17 +54,16 @@ func (e *Engine) findOnce(ctx context.Context, idle time.Duration) error {
 	if e.startUnit(ctx) == nil {
 		return e.connect(ctx, own)
 	}
-	private, err := e.serviceSocket()
+	dir, err := e.ownDir()
 	if err != nil {
-		return err
+		return unstartable(err, "")
 	}
-	e.idle = idle
 	// dial starts the service if nobody listens there.
-	e.service = private
+	e.service, e.idle = filepath.Join(dir, "podman.sock"), idle
 	if err := e.ensure(ctx); err != nil {
 		return err
 	}
-	if err := e.connect(ctx, private); err != nil {
+	if err := e.connect(ctx, e.service); err != nil {
 		return err
 	}
 	e.service = e.socket
@@ -120,17 +119,17 @@ func lookPath(path, name string) (string, error) {
 	return "", fmt.Errorf("%s: %w in PATH", name, fs.ErrNotExist)
 }
 
-// serviceSocket returns where the service that ccc keeps for itself listens. Its
-// directory must be private.
-func (e *Engine) serviceSocket() (string, error) {
+// ownDir returns ccc's directory in the user's runtime directory. It must be
+// private.
+func (e *Engine) ownDir() (string, error) {
+	if e.runtime == "" {
+		return "", fs.ErrNotExist
+	}
 	dir := filepath.Join(e.runtime, "ccc")
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", unstartable(err, "")
+		return "", err
 	}
-	if err := private(dir, e.uid); err != nil {
-		return "", unstartable(err, "")
-	}
-	return filepath.Join(dir, "podman.sock"), nil
+	return dir, private(dir, e.uid)
 }
 
 // ensure starts ccc's own service unless somebody listens at its socket. Of

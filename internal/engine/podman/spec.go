@@ -101,9 +101,6 @@ func basic(c engine.Container) specgen.ContainerBasicConfig {
 // storage is what is mounted. All options are given, so that no default of the
 // engine's can widen them.
 func storage(s *specgen.ContainerStorageConfig, c engine.Container) {
-	// tmpfs(5) reads a size of 0 as no limit; a page is the least there is.
-	shm := max(c.ShmSize, 4096)
-	s.ShmSize = &shm
 	// An image's volumes would be writable places that nobody asked for.
 	s.ImageVolumeMode = "ignore"
 	// catatonit as the first process reaps orphans and passes signals on.
@@ -122,7 +119,10 @@ func storage(s *specgen.ContainerStorageConfig, c engine.Container) {
 			Options: []string{"bind", "rprivate", "nosuid", "nodev", access},
 		})
 	}
-	for _, t := range c.Tmpfs {
+	// Podman 5 mounts its own /dev/shm read-only in a container whose root file
+	// system is. tmpfs(5) reads a size of 0 as no limit; a page is the least.
+	shm := engine.Tmpfs{Target: "/dev/shm", Size: max(c.ShmSize, 4096), Mode: 0o777 | fs.ModeSticky, NoExec: true}
+	for _, t := range append(slices.Clone(c.Tmpfs), shm) {
 		options := []string{"nosuid", "nodev", fmt.Sprintf("size=%d", t.Size), fmt.Sprintf("mode=%04o", posixMode(t.Mode)), "notmpcopyup"}
 		if t.NoExec {
 			options = append(options, "noexec")

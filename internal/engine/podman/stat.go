@@ -38,9 +38,7 @@ func (e *Engine) StatImage(ctx context.Context, id, file string) (f engine.File,
 	spec.ImageVolumeMode = "ignore"
 	spec.Labels = map[string]string{labelInspection: "1"}
 	var made struct{ Id string }
-	err = insist(ctx, func() error {
-		return e.do(ctx, call{method: http.MethodPost, path: "/containers/create", json: spec}, &made)
-	})
+	err = insist(ctx, func() error { return e.createOne(ctx, spec, &made) })
 	if err != nil {
 		return f, err
 	}
