@@ -25,8 +25,11 @@ TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ccc-tools
 # The tool is built with the Go that checks the code: it cannot read newer code.
 GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)-$(shell $(GO) env GOVERSION)/golangci-lint
 
-SCRIPTS := .ci/run $(wildcard testdata/lab/* testdata/demo) profiles/image/customize
+SCRIPTS := .ci/run $(wildcard testdata/lab/* testdata/demo) profiles/image/customize \
+	$(addprefix testdata/machine/,build boot run guest disk/customize disk/kernel-source)
 TALLY := build/tally
+# Tests that need a world of their own: test-podman and test-machine run them.
+ELSEWHERE := ^Test(Podman|Machine)
 
 .PHONY: help
 help: ## List the targets
@@ -58,17 +61,22 @@ test: ## All tests: in memory, then against real rootless Podman
 .PHONY: test-unit
 test-unit: ## The tests that need no Podman
 	$(GO) vet ./...
-	$(GO) test -v -skip '^TestPodman' ./... 2>&1 | testdata/lab/tally unit $(TALLY)/unit
+	$(GO) test -v -skip '$(ELSEWHERE)' ./... 2>&1 | testdata/lab/tally unit $(TALLY)/unit
 
 .PHONY: test-podman
 test-podman: ## The tests against real rootless Podman (RUN=regexp for some)
 	testdata/lab/setup
 	testdata/lab/suite $(if $(RUN),'$(RUN)')
 
+.PHONY: test-machine
+test-machine: ## ccc on a whole machine: systemd, cgroup limits, AppArmor (RUN=regexp; root)
+	@$(MAKE) build
+	testdata/machine/run $(if $(RUN),'$(RUN)')
+
 .PHONY: race
 race: ## The tests that need no Podman, with the race detector (needs a C compiler)
 	CGO_ENABLED=1 GOFLAGS='-tags=$(TAGS),exclude_graphdriver_btrfs' \
-		$(GO) test -race -skip '^TestPodman' ./...
+		$(GO) test -race -skip '$(ELSEWHERE)' ./...
 
 .PHONY: bench
 bench: ## Compare ccc with podman, side by side
