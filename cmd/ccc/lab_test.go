@@ -73,7 +73,11 @@ func newLab(t *testing.T) *lab {
 	l.write("src/main.c", "int main(void) { return 0; }\n")
 	l.write(".git/config", "[core]\n")
 	l.image(testImage, imageConfig{})
+	// What a run that was given up has left.
+	l.ok("session", "rm", "--all", "--yes")
+	l.ok("prune", "--yes")
 	l.warm()
+	l.must(os.RemoveAll(l.state))
 	l.before = l.present()
 	t.Cleanup(l.tidy)
 	return l
@@ -162,7 +166,6 @@ func (l *lab) warm() {
 	warmed.Do(func() {
 		l.ok("session", "create", "--name", "warm", "--ttl", "1m")
 		l.ok("session", "rm", "--yes", "warm")
-		l.must(os.RemoveAll(l.state))
 	})
 }
 

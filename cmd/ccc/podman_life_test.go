@@ -325,14 +325,14 @@ func TestPodmanTerminal(t *testing.T) {
 		t.Errorf("shell: exit code %d, %q", code, s.shown.String())
 	}
 	// Ctrl-C belongs to the command: it ends that, not ccc.
-	s = l.screen(l.command("session", "exec", "-it", "demo", "--", "sh", "-c", "trap 'echo caught; exit 9' INT; echo ready; sleep 4714; echo slept"))
+	s = l.screen(l.command("session", "exec", "-it", "demo", "--", "sh", "-c", "trap 'echo caught; exit 9' INT; echo ready; while sleep 0.1; do :; done"))
 	s.until("ready")
 	s.keys("\x03")
 	s.until("caught")
 	if code := s.code(); code != 9 {
 		t.Errorf("Ctrl-C: exit code %d, %q", code, s.shown.String())
 	}
-	l.nobody("demo", "4714")
+	l.nobody("demo", "sleep 0.1")
 	// A terminal that goes away takes the command with it.
 	s = l.screen(l.command("session", "exec", "-it", "demo", "--", "sh", "-c", "echo ready; sleep 4715; echo slept"))
 	s.until("ready")

@@ -47,7 +47,7 @@ var walls = []wall{
 	{"no new privileges", "grep NoNewPrivs /proc/self/status", "NoNewPrivs:\t1", "NoNewPrivs:\t0", ""},
 	{"no programs in /run", "echo '#!/bin/sh' > /run/x; chmod +x /run/x; /run/x 2>/dev/null && echo executed || echo refused", "refused", "executed", ""},
 	{"user namespaces", "unshare -U true 2>/dev/null && echo made || echo refused", "refused", "made", ""},
-	{"mount in one", "unshare -Ur mount -t tmpfs none /tmp 2>/dev/null && echo mounted || echo refused", "refused", "mounted", ""},
+	{"mounts in one", "unshare -Urm mount -t tmpfs none /tmp 2>/dev/null && echo mounted || echo refused", "refused", "mounted", ""},
 	{"capabilities", "grep CapBnd /proc/self/status", "CapBnd:\t0000000000000000", "CapBnd:\t00000000000005fb", "--cap-drop=all --cap-add=chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap,net_bind_service"},
 	{"effective ones", "grep CapEff /proc/self/status", "CapEff:\t0000000000000000", "CapEff:\t00000000000005fb", "--cap-drop=all --cap-add=chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap,net_bind_service"},
 	{"seccomp", "grep Seccomp: /proc/self/status", "Seccomp:\t2", "Seccomp:\t0", "--security-opt=seccomp=unconfined"},
