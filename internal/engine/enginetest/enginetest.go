@@ -3,7 +3,7 @@
 // real Podman. What holds for both can be relied upon above them.
 //
 // The cases use no more of an image than busybox gives and the fake interprets.
-// They must not know which engine they run against, and must leave nothing.
+// They must not know which engine they run against.
 package enginetest
 
 import (
@@ -31,9 +31,10 @@ type Subject struct {
 	Rootfs func() io.Reader
 }
 
-// testImage is the name of the image that most cases use. It is left behind:
-// importing it is the slowest part.
-const testImage = "localhost/ccc-enginetest/busybox:1"
+// Image is the name of the image that most cases use. It is all that the suite
+// leaves behind, because importing it is the slowest part; callers that care
+// remove it.
+const Image = "localhost/ccc-enginetest/busybox:1"
 
 // path is the variable without which no command is found.
 const path = "/bin"
@@ -115,13 +116,13 @@ func (r *rig) cleanup(f func(context.Context) error) {
 // image returns the identity of the test image, imported if need be.
 func (r *rig) image() string {
 	r.Helper()
-	i, err := r.e.Image(r.Context(), testImage)
+	i, err := r.e.Image(r.Context(), Image)
 	if err == nil {
 		return i.ID
 	}
 	r.wantKind(err, api.KindNotFound)
 	id, err := r.e.ImportImage(r.Context(), r.s.Rootfs(), engine.ImportOptions{
-		Name: testImage, Labels: map[string]string{engine.LabelImage: "enginetest"},
+		Name: Image, Labels: map[string]string{engine.LabelImage: "enginetest"},
 	})
 	r.must(err)
 	return id

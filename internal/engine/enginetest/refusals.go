@@ -23,7 +23,7 @@ func refusalCases() []testCase {
 		"a NUL in the command":       func(c *engine.Container) { c.Argv = []string{"echo", "a\x00b"} },
 		"no directory":               func(c *engine.Container) { c.Dir = "" },
 		"a relative directory":       func(c *engine.Container) { c.Dir = "workspace" },
-		"an image by name":           func(c *engine.Container) { c.Image = testImage },
+		"an image by name":           func(c *engine.Container) { c.Image = Image },
 		"a variable of the host":     func(c *engine.Container) { c.Env["*"] = "" },
 		"a variable with equals":     func(c *engine.Container) { c.Env["A=B"] = "" },
 		"a NUL in a variable":        func(c *engine.Container) { c.Env["A"] = "a\x00" },

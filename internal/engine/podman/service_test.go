@@ -1,6 +1,8 @@
 package podman_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ccc-dev/ccc/internal/api"
+	"github.com/ccc-dev/ccc/internal/engine/enginetest"
 	"github.com/ccc-dev/ccc/internal/engine/podman"
 )
 
@@ -25,7 +28,25 @@ func TestMain(m *testing.M) {
 	case "systemctl":
 		os.Exit(playSystemctl(os.Args[1:]))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := removeImages(); err != nil {
+		fmt.Fprintln(os.Stderr, "remove the test images:", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// removeImages removes the images that the tests against real Podman leave.
+func removeImages() error {
+	if os.Getenv("CCC_TEST_PODMAN") != "1" {
+		return nil
+	}
+	ctx := context.Background()
+	e, err := podman.Open(ctx, podman.Options{UID: os.Getuid(), Env: os.Getenv})
+	if err != nil {
+		return err
+	}
+	return errors.Join(e.RemoveImage(ctx, enginetest.Image), e.RemoveImage(ctx, realImage))
 }
 
 // playService is `podman system service --time=N unix://SOCKET`. It notes its
