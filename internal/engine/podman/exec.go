@@ -65,12 +65,16 @@ func (e *Engine) Exec(ctx context.Context, id string, p engine.Process, s api.St
 		return 0, err
 	}
 	defer a.conn.Close()
-	copyErr := a.stream(ctx, p, s)
+	err = a.stream(ctx, p, s)
 	if ctx.Err() != nil {
 		return 0, ended(ctx)
 	}
-	code, err := a.exitCode(ctx)
-	return code, errors.Join(copyErr, err)
+	if err != nil {
+		// Not the code of what was killed: Podman does not know it while it is
+		// held up by output that nobody reads.
+		return 0, err
+	}
+	return a.exitCode(ctx)
 }
 
 // attached is a process of Exec with the connection that its streams go over.
