@@ -187,7 +187,7 @@ func (a *App) recording(ctx context.Context, c *config.Config) (*session.Core, e
 			{FS: profiles.Levels, Dir: "levels", Label: "shipped "},
 		},
 		Ceilings: ceilings(c), Ground: d.ground(c), Defaults: defaults(c),
-		Clock: time.Now, Random: random, Kernel: read, Dir: wd,
+		Clock: time.Now, Settle: 3 * time.Second, Random: random, Kernel: read, Dir: wd,
 		Seccomp: func(name string) (string, error) { return deliver(filepath.Join(d.runtime, "seccomp"), name) },
 	}, nil
 }

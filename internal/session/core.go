@@ -47,6 +47,9 @@ type Core struct {
 	Defaults Defaults
 	// Clock returns the time.
 	Clock func() time.Time
+	// Settle is how long an engine may go on with a request whose client has
+	// died.
+	Settle time.Duration
 	// Random returns so many random bytes in hexadecimal.
 	Random func(bytes int) string
 	// Kernel reads the facts of processes.

@@ -238,6 +238,9 @@ func (m *making) container(ctx context.Context, want engine.Container) (string, 
 	asked := ctx
 	ctx, cancel := outlasting(asked)
 	defer cancel()
+	if err := m.intent.Asks(c.Clock()); err != nil {
+		return "", fmt.Errorf("declare creation: %w", err)
+	}
 	for _, h := range want.Homes {
 		v := engine.Volume{Name: h.Volume, Labels: map[string]string{engine.LabelSchema: engine.Schema, engine.LabelID: string(id)}}
 		m.made(func(ctx context.Context) error { return c.Engine.RemoveVolume(ctx, v.Name) })

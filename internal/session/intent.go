@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,7 +25,9 @@ type Intents struct {
 	Dir string
 }
 
-// Intent is one creation under way, held by this process.
+// Intent is one creation under way, held by this process. Its file holds the
+// name that the session would have, and once the engine has been asked to make
+// its parts, in a second line, when that was.
 type Intent struct {
 	file *os.File
 	path string
@@ -61,6 +65,12 @@ func (i Intents) Begin(id api.ID, name api.Name) (*Intent, error) {
 func write(f *os.File, s string) error {
 	_, err := f.WriteString(s)
 	return err
+}
+
+// Asks notes that the engine is about to be asked to make something. It goes on
+// with that even if this process ends.
+func (i *Intent) Asks(at time.Time) error {
+	return write(i.file, "\n"+at.UTC().Format(time.RFC3339Nano))
 }
 
 // Done ends the intent. The name goes before the lock: see take.
@@ -103,13 +113,16 @@ func take(path string) (Held, bool) {
 		return Held{}, false
 	}
 	var st unix.Stat_t
-	name := make([]byte, 64)
+	content := make([]byte, 128)
 	if unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil && unix.Fstat(int(file.Fd()), &st) == nil && st.Nlink > 0 {
 		// Still named although unlocked: its process did not finish. (One that
 		// finishes takes the name away before the lock.)
-		n, err := file.ReadAt(name, 0)
+		n, err := file.ReadAt(content, 0)
 		if err == nil || errors.Is(err, io.EOF) {
-			return Held{Intent: &Intent{file: file, path: path}, Name: api.Name(name[:n])}, true
+			name, at, _ := strings.Cut(string(content[:n]), "\n")
+			// Zero if it was not asked, or died while it wrote this.
+			asked, _ := time.Parse(time.RFC3339Nano, at)
+			return Held{Intent: &Intent{file: file, path: path}, Name: api.Name(name), Asked: asked}, true
 		}
 	}
 	file.Close()
@@ -121,6 +134,8 @@ type Held struct {
 	*Intent
 	// Name is the name the session would have had.
 	Name api.Name
+	// Asked is when the engine was asked to make it; zero if it never was.
+	Asked time.Time
 }
 
 // Underway tells whether a creation or removal of that session is under way or

@@ -53,6 +53,7 @@ func (c *Core) finish(ctx context.Context, id api.ID, held Held) (failed, err er
 	if err := a.allowed(ctx, nil); err != nil {
 		return nil, errors.Join(err, held.Abandon())
 	}
+	c.settle(ctx, held)
 	failed = errors.Join(c.removeOwn(ctx, spec.ContainerName(held.Name), id), c.removeParts(ctx, id))
 	if failed == nil {
 		failed = held.Done()
@@ -60,6 +61,23 @@ func (c *Core) finish(ctx context.Context, id api.ID, held Held) (failed, err er
 		failed = errors.Join(fmt.Errorf("remove what a cut short command left of session %s: %w", id, failed), held.Abandon())
 	}
 	return failed, a.end(ctx, failed)
+}
+
+// settle waits until the engine is done with a creation whose client has died.
+// It has made the container then, or has had the time for it; the container is
+// the last thing that it is asked for.
+func (c *Core) settle(ctx context.Context, held Held) {
+	const poll = 20 * time.Millisecond
+	for held.Asked.Add(c.Settle).After(c.Clock()) {
+		if _, err := c.Engine.Container(ctx, spec.ContainerName(held.Name)); api.KindOf(err) != api.KindNotFound {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(poll):
+		}
+	}
 }
 
 // Prune removes sessions that are past their life, stopped ones that are older

@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -153,6 +154,64 @@ func TestLeftoversDoNotBlockOtherSessions(t *testing.T) {
 	w.must(removeAll(w))
 	w.nothing()
 	w.paired()
+}
+
+// An engine goes on with a creation whose client was killed. What it makes after
+// the next command has begun is found by that command all the same.
+func TestReclaimWaitsForTheEngine(t *testing.T) {
+	for _, settle := range []time.Duration{0, 10 * time.Second} {
+		w := newWorld(t)
+		w.Core.Clock, w.Core.Settle = time.Now, settle
+		img, err := w.Machine.Image(t.Context(), image.DefaultName)
+		w.must(err)
+		intent, err := w.Core.Intents.Begin("0123456789ab", "demo")
+		w.must(err)
+		w.must(intent.Asks(time.Now()))
+		w.must(intent.Abandon())
+		looks, made := 0, false
+		w.Machine.Step = func(step string) error {
+			if step == "Container.before" {
+				looks++
+			}
+			// Asked for in vain a few times, it is there.
+			if looks == 3 && !made {
+				made = true
+				late := forgedContainer(img.ID, labels("demo", "0123456789ab", ""))
+				late.Name = "ccc-demo"
+				_, err := w.Machine.Engine.CreateContainer(t.Context(), late)
+				return err
+			}
+			return nil
+		}
+		_, err = w.Core.List(t.Context())
+		w.must(err)
+		w.Machine.Step = nil
+		if settle == 0 {
+			// Nobody waited: the container would have come after the command.
+			if made {
+				t.Errorf("%d looks", looks)
+			}
+			continue
+		}
+		if !made {
+			t.Errorf("the container was asked for %d times only", looks)
+		}
+		w.nothing()
+	}
+	// One that was killed before it asked, or long ago, is not waited for.
+	w := newWorld(t)
+	w.Core.Clock, w.Core.Settle = time.Now, time.Hour
+	for id, asked := range map[api.ID]time.Time{"0123456789ab": {}, "ba9876543210": time.Now().Add(-2 * time.Hour)} {
+		intent, err := w.Core.Intents.Begin(id, "demo")
+		w.must(err)
+		if !asked.IsZero() {
+			w.must(intent.Asks(asked))
+		}
+		w.must(intent.Abandon())
+	}
+	_, err := w.Core.List(t.Context())
+	w.must(err)
+	w.nothing()
 }
 
 // A caller that goes away at any step leaves nothing, unless the session was
