@@ -80,9 +80,7 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			for _, v := range environ(w) {
-				env.Vars = append(env.Vars, v)
-			}
+			env.Vars = append(env.Vars, environ(w)...)
 			env.Vars = append(env.Vars, "PROJECT="+w.Project, "STATE="+w.State)
 			env.Cd = w.Project
 			return nil

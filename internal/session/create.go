@@ -202,7 +202,7 @@ func (m *making) make(ctx context.Context) (api.Session, error) {
 	}
 	paths := spec.Paths{Seccomp: filter}
 	if t.Workspace == api.WorkspaceOverlay {
-		m.made(func(context.Context) error { return c.Dirs.Remove(t.ID) })
+		m.made(func(ctx context.Context) error { return c.removeDirs(ctx, t.ID) })
 		if err := c.Dirs.Make(t.ID); err != nil {
 			return api.Session{}, err
 		}

@@ -156,6 +156,15 @@ func (c *Core) removeInstance(ctx context.Context, in engine.Instance) error {
 func (c *Core) removeParts(ctx context.Context, id api.ID) error {
 	return errors.Join(
 		c.Engine.RemoveVolume(ctx, spec.VolumeName(id)),
-		c.Dirs.Remove(id),
+		c.removeDirs(ctx, id),
 	)
+}
+
+// removeDirs removes what a session wrote on the host, through the engine where
+// the user's own rights do not suffice.
+func (c *Core) removeDirs(ctx context.Context, id api.ID) error {
+	if err := c.Dirs.Remove(id); err == nil || !id.Valid() {
+		return err
+	}
+	return c.Engine.RemoveTree(ctx, c.Dirs.Of(id))
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/ccc-dev/ccc/internal/kernel"
 	"github.com/ccc-dev/ccc/internal/policy"
 	"github.com/ccc-dev/ccc/internal/seccomp"
+	"github.com/ccc-dev/ccc/internal/spec"
 )
 
 // posture says of every control how well it holds, from what was read. It is
@@ -25,6 +26,7 @@ func posture(want engine.Container, f kernel.Facts, t policy.Terms) api.Posture 
 		{Name: "landlock", State: api.StateMissing, Detail: "this version of ccc does not apply it"},
 		{Name: "read-only-root", State: api.StateEnforced},
 		{Name: "masked-paths", State: api.StateEnforced},
+		mountControl(want, f),
 		{Name: "network", State: api.StateEnforced, Detail: "no interface but the session's own loopback"},
 		memoryControl(want, f.Cgroup),
 		bound("cpu", want.CPUs, f.Cgroup.CPUs, api.CPUs(want.CPUs).String()),
@@ -86,6 +88,25 @@ func pidsControl(want engine.Container, g kernel.Cgroup) api.Control {
 	c := bound("pids", want.PIDs, g.PIDs, fmt.Sprint(want.PIDs))
 	if c.State == api.StateMissing {
 		c.State, c.Detail = api.StateFallback, fmt.Sprintf("%d by RLIMIT_NPROC; no control group limits it", want.PIDs)
+	}
+	return c
+}
+
+// mountControl looks whether what the session can write is mounted nosuid and
+// nodev. Old crun (1.8.1) drops both on writable binds although it was told; a
+// set-user-id file then still gives nothing, since no-new-privileges is set, and
+// a device node opens nothing in a user namespace.
+func mountControl(want engine.Container, f kernel.Facts) api.Control {
+	c := api.Control{Name: "mount-options", State: api.StateEnforced, Detail: "nosuid and nodev wherever the session can write"}
+	points := []string{spec.WorkDir, spec.HomeDir}
+	for _, b := range want.Binds {
+		points = append(points, b.Target)
+	}
+	for _, p := range points {
+		if m := mountAt(f, p); m == nil || !has(m.Options, "nosuid") || !has(m.Options, "nodev") {
+			c.State = api.StateFallback
+			c.Detail = "the runtime did not set nosuid and nodev on " + p + "; no-new-privileges and the user namespace stand in"
+		}
 	}
 	return c
 }

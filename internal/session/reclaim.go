@@ -158,7 +158,7 @@ func (c *Core) pruneLeftovers(ctx context.Context, kept map[api.ID]bool, done *a
 		return err
 	}
 	for _, id := range dirs {
-		remove(id, "directory "+string(id), func() error { return c.Dirs.Remove(id) })
+		remove(id, "directory "+string(id), func() error { return c.removeDirs(ctx, id) })
 	}
 	return errors.Join(errs...)
 }

@@ -23,6 +23,9 @@ func (d Dirs) Upper(id api.ID) string { return filepath.Join(d.Root, string(id),
 // Work returns the directory that overlayfs keeps for itself beside Upper.
 func (d Dirs) Work(id api.ID) string { return filepath.Join(d.Root, string(id), "work") }
 
+// Of returns the directory that holds a session's two.
+func (d Dirs) Of(id api.ID) string { return filepath.Join(d.Root, string(id)) }
+
 // Make creates the directories of a session. On error nothing is left.
 func (d Dirs) Make(id api.ID) error {
 	if !id.Valid() {
@@ -45,7 +48,9 @@ func (d Dirs) Make(id api.ID) error {
 
 // Remove deletes the directories of a session and what is in them. A session
 // without any is not an error. Nothing outside is touched whatever the session
-// made of the inside: no link is followed.
+// made of the inside: no link is followed. It fails where a session deleted a
+// file of the project: the kernel keeps a whiteout that belongs to the root of
+// the session's user namespace, and only the engine can remove that.
 func (d Dirs) Remove(id api.ID) error {
 	if !id.Valid() {
 		return fmt.Errorf("remove session directories: bad id %q", id)
