@@ -25,6 +25,10 @@ TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ccc-tools
 # The tool is built with the Go that checks the code: it cannot read newer code.
 GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)-$(shell $(GO) env GOVERSION)/golangci-lint
 
+# The linter remembers findings with the paths of the tree it saw them in, where
+# the exceptions of another tree do not match: each tree remembers its own.
+export GOLANGCI_LINT_CACHE := $(CURDIR)/build/lint
+
 SCRIPTS := .ci/run $(wildcard testdata/lab/* testdata/demo) profiles/image/customize \
 	$(addprefix testdata/machine/,build boot run guest disk/customize disk/kernel-source)
 TALLY := build/tally
