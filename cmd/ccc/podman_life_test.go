@@ -155,7 +155,8 @@ func TestPodmanPipe(t *testing.T) {
 	r, w, err := os.Pipe()
 	l.must(err)
 	cmd = l.command("session", "exec", "demo", "--", "sh", "-c", "while echo endless; do :; done")
-	cmd.Stdout = w
+	var errs strings.Builder
+	cmd.Stdout, cmd.Stderr = w, &errs
 	l.must(cmd.Start())
 	l.must(w.Close())
 	_, err = io.ReadFull(r, make([]byte, 1<<16))
@@ -170,7 +171,10 @@ func TestPodmanPipe(t *testing.T) {
 		}
 	case <-time.After(20 * time.Second):
 		t.Error("it goes on for ever")
-		l.must(cmd.Process.Kill())
+		// For the trace of what it waits for.
+		l.must(cmd.Process.Signal(syscall.SIGQUIT))
+		<-done
+		t.Log(errs.String())
 	}
 	l.nobody("demo", "echo endless")
 }
