@@ -349,7 +349,7 @@ func TestRefusesToRun(t *testing.T) {
 	t.Run("a working directory outside", func(t *testing.T) {
 		// A root without the directory that the process is in.
 		root := t.TempDir()
-		self, err := os.ReadFile(mustExecutable(t))
+		self, err := os.ReadFile(built(t))
 		if err != nil {
 			t.Fatal(err)
 		}

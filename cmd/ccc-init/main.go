@@ -18,7 +18,7 @@ import (
 func main() {
 	os.Exit(program.Program{
 		Args: os.Args[1:], Environ: os.Environ(),
-		Out: os.Stdout, Err: program.Messages(2),
+		Out: os.Stdout, Err: os.Stderr, Log: program.Messages(2),
 		Version: version,
 	}.Main())
 }

@@ -40,6 +40,18 @@ func ccInit(t testing.TB) string {
 	return name
 }
 
+// built builds ccc-init as it is shipped, a static program.
+func built(t testing.TB) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "ccc-init")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", name, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if said, code := output(t, cmd); code != 0 {
+		t.Fatal(said)
+	}
+	return name
+}
+
 // session is a PID namespace with a first process, as Podman makes them: its
 // user is nobody special, and commands come into it from outside.
 type session struct {
@@ -70,15 +82,11 @@ func start(t testing.TB, life guest.Life, args ...string) *session {
 	return s
 }
 
-// settled tells whether the first process has done all that comes before it
-// keeps the session: it may gain no privileges any more, and has its threads.
-func (s *session) settled() bool {
-	n, _ := strconv.Atoi(field(s.pid, "Threads"))
-	return field(s.pid, "NoNewPrivs") == "1" && n >= threads
-}
+// settled tells whether the first process keeps the session: then it says so.
+func (s *session) settled() bool { return strings.HasPrefix(s.said(), keeps) }
 
-// threads is how many it has: those of the Go runtime, and one to spare.
-const threads = 7
+// keeps is how the first thing begins that it says.
+const keeps = "ccc-init: session ends in "
 
 // within returns a life that ends so long from now.
 func within(d time.Duration) guest.Life { return guest.Life{Deadline: guest.Boottime() + d} }
@@ -149,6 +157,12 @@ func (s *session) wait() int {
 func (s *session) said() string {
 	text, _ := os.ReadFile(s.log)
 	return string(text)
+}
+
+// saidSince returns what the first process said after the first line.
+func (s *session) saidSince() string {
+	_, rest, _ := strings.Cut(s.said(), "\n")
+	return rest
 }
 
 // command returns a command that runs inside, as one of podman exec does: its

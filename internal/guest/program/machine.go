@@ -27,7 +27,8 @@ func (p Program) pid1(o options) int {
 	if err := harden(o); err != nil {
 		return p.refuse(err)
 	}
-	return PID1{System: m, Log: p.Err}.Run()
+	m.spareThreads()
+	return PID1{System: m, Log: p.Log}.Run()
 }
 
 // harden makes this process as small and as hard to reach as it can be.
@@ -40,8 +41,10 @@ func harden(o options) error {
 
 	// Commands run as the same user. To them, this takes /proc/1/mem, its
 	// descriptors, its environment and ptrace away, and with those the means to
-	// make it forget the deadline. The host's user still sees it all, for the
-	// session's user namespace is theirs; so do Podman and its runtime.
+	// make it forget the deadline. What they still can, lower its limits and its
+	// priority, ends the session or changes nothing. The host's user still sees it
+	// all, for the session's user namespace is theirs; so do Podman and its
+	// runtime.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("make the first process unreadable: %w", err)
 	}
@@ -54,36 +57,7 @@ func harden(o options) error {
 	if err := ll.AllThreadsPrctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("set no_new_privs: %w", err)
 	}
-	if err := confine(o.write, o.require, ll.AllThreadsLandlockRestrictSelf); err != nil {
-		return err
-	}
-	spareThreads()
-	return nil
-}
-
-// spareThreads has the Go runtime make the threads that it will want sooner or
-// later. At the session's limit of processes it could not, and would die of it,
-// and the session with it. All in all there are seven: four for handling
-// signals, one that runs Go code, one that watches over it, one to spare.
-func spareThreads() {
-	const atOnce = 2
-	held := make(chan struct{})
-	free := make(chan struct{})
-	for range atOnce {
-		go func() {
-			// A thread that is held is not there for the other.
-			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
-			held <- struct{}{}
-			<-free
-		}()
-	}
-	for range atOnce {
-		<-held
-	}
-	close(free)
-	// The first collection starts what all later ones use.
-	runtime.GC()
+	return confine(o.write, o.require, ll.AllThreadsLandlockRestrictSelf)
 }
 
 // machine is the System of a real first process.
@@ -119,6 +93,34 @@ func openMachine(session string) *machine {
 		}
 	}
 	return m
+}
+
+// spareThreads has the Go runtime make the threads that it will want sooner or
+// later. At the session's limit of processes it could not, and would die of it,
+// and the session with it. All in all there are seven: three for handling
+// signals, one that runs Go code, one that watches over it, two to spare.
+func (m *machine) spareThreads() {
+	// The thread that takes signals is taken up for good once it has taken one.
+	_ = unix.Kill(os.Getpid(), announcement)
+	<-m.announced
+	const atOnce = 2
+	held := make(chan struct{})
+	free := make(chan struct{})
+	for range atOnce {
+		go func() {
+			// A thread that is held is not there for the other.
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			held <- struct{}{}
+			<-free
+		}()
+	}
+	for range atOnce {
+		<-held
+	}
+	close(free)
+	// The first collection starts what all later ones use.
+	runtime.GC()
 }
 
 // Signals that x/sys has no names for. The Go runtime keeps the first two out of
@@ -196,8 +198,11 @@ type Messages int
 // Write writes all or nothing of a message. It never fails.
 func (m Messages) Write(text []byte) (int, error) {
 	ready := []unix.PollFd{{Fd: int32(m), Events: unix.POLLOUT}}
-	// A pipe that is ready takes PIPE_BUF bytes, 4096, see pipe(7).
-	if n, err := unix.Poll(ready, 0); err == nil && n == 1 && ready[0].Revents&unix.POLLOUT != 0 {
+	n, err := unix.Poll(ready, 0)
+	// It cannot ask when the session has lowered its limit of descriptors; that
+	// should be in the log, and what it says is too little to fill a pipe.
+	if err != nil || n == 1 && ready[0].Revents&unix.POLLOUT != 0 {
+		// A pipe that is ready takes PIPE_BUF bytes, 4096, see pipe(7).
 		_, _ = unix.Write(int(m), text[:min(len(text), 4096)])
 	}
 	return len(text), nil

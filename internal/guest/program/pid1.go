@@ -119,6 +119,7 @@ func (k *keeper) start() error {
 	}
 	now := k.System.Boottime()
 	k.seen, k.lastWork, k.next = now, now, now
+	say(k.Log, "session ends in %s", k.limits(now))
 	return nil
 }
 
@@ -184,7 +185,16 @@ func (k *keeper) refresh() {
 		k.lastWork = now
 	}
 	k.life = life
-	say(k.Log, "session now ends in %s at the latest", rounded(max(life.Deadline-now, 0)))
+	say(k.Log, "session now ends in %s", k.limits(now))
+}
+
+// limits says when the session ends.
+func (k *keeper) limits(now time.Duration) string {
+	s := rounded(max(k.life.Deadline-now, 0)).String() + " at the latest"
+	if k.life.Idle > 0 {
+		s += ", or after " + k.life.Idle.String() + " without work"
+	}
+	return s
 }
 
 // sample looks for work since the last time.

@@ -109,7 +109,14 @@ func (w *world) run(t *testing.T) (int, []string) {
 	w.t = t
 	var log bytes.Buffer
 	code := program.PID1{System: w, Log: &log}.Run()
-	return code, strings.Split(strings.TrimSuffix(log.String(), "\n"), "\n")
+	lines := strings.Split(strings.TrimSuffix(log.String(), "\n"), "\n")
+	if code != guest.ExitRefused {
+		if !strings.HasPrefix(lines[0], "ccc-init: session ends in ") || !strings.Contains(lines[0], " at the latest") {
+			t.Errorf("it began with %q", lines[0])
+		}
+		lines = lines[1:]
+	}
+	return code, lines
 }
 
 const (
@@ -194,7 +201,7 @@ func TestWhenAndWhyItEnds(t *testing.T) {
 		"idle clock switched on": {
 			world{life: life(guest.Life{Deadline: 8 * h}), plan: []happening{{2*h - s, rewrite(oneHourIdle)}}},
 			3 * h, guest.ExitIdle,
-			[]string{"ccc-init: session now ends in 6h0m0s at the latest", "ccc-init: session ends: idle for 1h0m0s"},
+			[]string{"ccc-init: session now ends in 6h0m0s at the latest, or after 1h0m0s without work", "ccc-init: session ends: idle for 1h0m0s"},
 		},
 		"the life file becomes nonsense": {
 			world{life: life(guest.Life{Deadline: h}), plan: []happening{{m, rewrite("deadline never\n")}}},

@@ -13,7 +13,9 @@
 // could not end the server that the first one started) and Unix sockets,
 // abstract (ABI 6) or in the file system (ABI 9). The session's PID namespace,
 // network namespace and mounts keep those inside already. TCP is free as well:
-// the session's only network device is the loopback of its own.
+// the session's only network device is the loopback of its own. What Landlock
+// cannot restrict at all, modes, owners, times and extended attributes of files,
+// is left to the mounts, which are read-only or the session's own.
 package program
 
 import (
@@ -30,8 +32,10 @@ type Program struct {
 	Args []string
 	// Environ is the environment of the command to become.
 	Environ []string
-	// Out takes the report; Err what is said to people.
+	// Out takes the report, Err what is said to people.
 	Out, Err io.Writer
+	// Log takes what the first process says. It must not wait for a reader.
+	Log io.Writer
 	// Version tells the version of this build. It is asked only for a report.
 	Version func() string
 }
