@@ -401,3 +401,19 @@ func TestPodmanDoctor(t *testing.T) {
 		}
 	}
 }
+
+// Root is refused, also the root of a user namespace, before anything is asked
+// or recorded.
+func TestPodmanRefusesRoot(t *testing.T) {
+	l := newLab(t)
+	for _, args := range [][]string{{"session", "list"}, {"session", "create"}, {"image", "list"}} {
+		cmd := exec.CommandContext(t.Context(), "podman", append([]string{"unshare", l.bin}, args...)...)
+		cmd.Env, cmd.Dir = l.env, l.project
+		if r := l.run(cmd); r.code != 3 || !strings.Contains(r.stderr, "ccc does not run as root") {
+			t.Errorf("%q: %v", args, r)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(l.state, "ccc", "audit")); err == nil {
+		t.Error("something was recorded")
+	}
+}
