@@ -166,7 +166,9 @@ func (r *rig) start(argv ...string) string {
 }
 
 // ready is start that waits until the first process sleeps. The kernel drops
-// signals to a container's init that it has not prepared for yet.
+// signals to a container's init that it has not prepared for yet, and on a busy
+// machine crun may not enter a container whose first process it still prepares:
+// the session core waits for that too, when it attests.
 func (r *rig) ready() string {
 	r.Helper()
 	id := r.start()

@@ -20,13 +20,13 @@ import (
 func execCases() []testCase {
 	return []testCase{
 		{"exec keeps the streams apart and returns the code", func(r *rig) {
-			code, out, errs := r.exec(r.start(), "sh", "-c", "echo out; echo err >&2; exit 3")
+			code, out, errs := r.exec(r.ready(), "sh", "-c", "echo out; echo err >&2; exit 3")
 			if code != 3 || out != "out\n" || errs != "err\n" {
 				r.Errorf("code %d, stdout %q, stderr %q", code, out, errs)
 			}
 		}},
 		{"exec returns 0 and 1", func(r *rig) {
-			id := r.start()
+			id := r.ready()
 			for command, want := range map[string]int{"true": 0, "false": 1} {
 				if code, _, _ := r.exec(id, command); code != want {
 					r.Errorf("%s: %d", command, code)
@@ -34,7 +34,7 @@ func execCases() []testCase {
 			}
 		}},
 		{"exec of what is not there gives 127", func(r *rig) {
-			id := r.start()
+			id := r.ready()
 			for _, command := range []string{"no-such-command", "/no/such/command"} {
 				if code, out, errs := r.exec(id, command); code != 127 || out != "" || errs == "" {
 					r.Errorf("%s: code %d, stdout %q, stderr %q", command, code, out, errs)
@@ -42,7 +42,7 @@ func execCases() []testCase {
 			}
 		}},
 		{"exec of what cannot be executed gives 126", func(r *rig) {
-			id := r.start()
+			id := r.ready()
 			for _, command := range []string{"/etc/passwd", "/etc"} {
 				if code, out, errs := r.exec(id, command); code != 126 || out != "" || errs == "" {
 					r.Errorf("%s: code %d, stdout %q, stderr %q", command, code, out, errs)
@@ -51,7 +51,7 @@ func execCases() []testCase {
 		}},
 		{"exec passes arguments as they are", func(r *rig) {
 			args := []string{"a b", "$HOME", "`id`", "*", ";", "'", `"`, `\`, "ü", "line\nfeed", "-n", "--"}
-			_, out, _ := r.exec(r.start(), append([]string{"echo", "x"}, args...)...)
+			_, out, _ := r.exec(r.ready(), append([]string{"echo", "x"}, args...)...)
 			if want := "x " + strings.Join(args, " ") + "\n"; out != want {
 				r.Errorf("got %q, want %q", out, want)
 			}
@@ -60,7 +60,7 @@ func execCases() []testCase {
 			p := process("env")
 			p.Env["EXTRA"], p.Env["HOME"] = "a=b c", "/tmp"
 			var out strings.Builder
-			_, err := r.e.Exec(r.Context(), r.start(), p, api.Streams{Out: &out})
+			_, err := r.e.Exec(r.Context(), r.ready(), p, api.Streams{Out: &out})
 			r.must(err)
 			lines := strings.Split(out.String(), "\n")
 			for _, want := range []string{"EXTRA=a=b c", "HOME=/tmp", "PATH=" + path, "HOSTNAME=box"} {
@@ -70,7 +70,7 @@ func execCases() []testCase {
 			}
 		}},
 		{"exec runs as the container's user in the directory that is asked for", func(r *rig) {
-			id := r.start()
+			id := r.ready()
 			p := process("sh", "-c", "pwd; id -u")
 			p.Dir = "/home/agent"
 			var out strings.Builder
@@ -84,7 +84,7 @@ func execCases() []testCase {
 			p := process("pwd")
 			p.Dir = "/missing"
 			var out, errs strings.Builder
-			code, err := r.e.Exec(r.Context(), r.start(), p, api.Streams{Out: &out, Err: &errs})
+			code, err := r.e.Exec(r.Context(), r.ready(), p, api.Streams{Out: &out, Err: &errs})
 			r.must(err)
 			if code != 127 || out.Len() != 0 || errs.Len() == 0 {
 				r.Errorf("code %d, stdout %q, stderr %q", code, out.String(), errs.String())
@@ -102,7 +102,7 @@ func execCases() []testCase {
 				p := process("cat")
 				p.Stdin = true
 				var out bytes.Buffer
-				code, err := r.e.Exec(r.Context(), r.start(), p, api.Streams{In: in, Out: &out})
+				code, err := r.e.Exec(r.Context(), r.ready(), p, api.Streams{In: in, Out: &out})
 				r.must(err)
 				if code != 0 || !bytes.Equal(out.Bytes(), all) {
 					r.Errorf("%s: code %d, %d bytes of %d came back", name, code, out.Len(), len(all))
@@ -111,7 +111,7 @@ func execCases() []testCase {
 		}},
 		{"exec gives no input that was not meant for it", func(r *rig) {
 			var out bytes.Buffer
-			code, err := r.e.Exec(r.Context(), r.start(), process("cat"), api.Streams{In: strings.NewReader("secret"), Out: &out})
+			code, err := r.e.Exec(r.Context(), r.ready(), process("cat"), api.Streams{In: strings.NewReader("secret"), Out: &out})
 			r.must(err)
 			if code != 0 || out.Len() != 0 {
 				r.Errorf("code %d, %q", code, out.String())
@@ -122,14 +122,14 @@ func execCases() []testCase {
 			r.Cleanup(func() { w.Close() })
 			p := process("true")
 			p.Stdin = true
-			code, err := r.e.Exec(r.Context(), r.start(), p, api.Streams{In: in})
+			code, err := r.e.Exec(r.Context(), r.ready(), p, api.Streams{In: in})
 			r.must(err)
 			if code != 0 {
 				r.Errorf("code %d", code)
 			}
 		}},
 		{"exec discards what nobody wants", func(r *rig) {
-			code, err := r.e.Exec(r.Context(), r.start(), process("sh", "-c", "echo a; echo b >&2; exit 4"), api.Streams{})
+			code, err := r.e.Exec(r.Context(), r.ready(), process("sh", "-c", "echo a; echo b >&2; exit 4"), api.Streams{})
 			r.must(err)
 			if code != 4 {
 				r.Errorf("code %d", code)
@@ -143,7 +143,7 @@ func execCases() []testCase {
 			r.must(err)
 			p := process("cat")
 			p.Stdin = true
-			code, err := r.e.Exec(r.Context(), r.start(), p, api.Streams{In: source(), Out: got})
+			code, err := r.e.Exec(r.Context(), r.ready(), p, api.Streams{In: source(), Out: got})
 			r.must(err)
 			if code != 0 || !bytes.Equal(got.Sum(nil), want.Sum(nil)) {
 				r.Errorf("code %d, the bytes differ", code)
@@ -153,7 +153,7 @@ func execCases() []testCase {
 			out, w := io.Pipe()
 			done := make(chan error, 1)
 			go func() {
-				_, err := r.e.Exec(r.Context(), r.start(), process("seq", "100000"), api.Streams{Out: w})
+				_, err := r.e.Exec(r.Context(), r.ready(), process("seq", "100000"), api.Streams{Out: w})
 				w.Close()
 				done <- err
 			}()
@@ -169,7 +169,7 @@ func execCases() []testCase {
 			killCase(r, "sh", "-c", `trap "" TERM; sleep 4711; sleep 4711`)
 		}},
 		{"exec ends the process when its output cannot be delivered", func(r *rig) {
-			id := r.start()
+			id := r.ready()
 			_, err := r.e.Exec(r.Context(), id, process("sh", "-c", "echo a; sleep 0.1; echo b; sleep 4711"), api.Streams{Out: brokenPipe{}})
 			if !errors.Is(err, io.ErrClosedPipe) {
 				r.Errorf("%v", err)
@@ -183,7 +183,7 @@ func execCases() []testCase {
 			r.wantKind(err, api.KindNotFound)
 		}},
 		{"exec refuses what is not a command", func(r *rig) {
-			id := r.start()
+			id := r.ready()
 			for _, p := range []engine.Process{
 				{Dir: "/"}, {Argv: []string{""}, Dir: "/"}, {Argv: []string{"true"}}, {Argv: []string{"true"}, Dir: "x"},
 				{Argv: []string{"a\x00"}, Dir: "/"}, {Argv: []string{"true"}, Dir: "/", Env: map[string]string{"*": ""}},
@@ -193,7 +193,7 @@ func execCases() []testCase {
 			}
 		}},
 		{"exec ends with its container", func(r *rig) {
-			id := r.start()
+			id := r.ready()
 			done := make(chan int, 1)
 			go func() {
 				code, err := r.e.Exec(r.Context(), id, process("sleep", "4711"), api.Streams{})
@@ -230,7 +230,7 @@ func (r *rig) runs(id, command string) bool {
 
 // killCase ends a process's context and looks for what is left of it.
 func killCase(r *rig, argv ...string) {
-	id := r.start()
+	id := r.ready()
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	done := make(chan error, 1)
@@ -299,7 +299,7 @@ func crowdCases() []testCase {
 			}
 		}},
 		{"eight processes in one container do not mix", func(r *rig) {
-			id := r.start()
+			id := r.ready()
 			errs := make(chan error, 8)
 			for n := range cap(errs) {
 				go func() {

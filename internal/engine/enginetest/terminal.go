@@ -34,7 +34,7 @@ func terminalCases() []testCase {
 			sizes <- api.Size{Rows: 41, Cols: 101}
 			p := process("sh", "-c", strings.Repeat("stty size; sleep 0.05; ", 400))
 			p.TTY = true
-			id := r.start()
+			id := r.ready()
 			ctx, cancel := context.WithCancel(r.Context())
 			defer cancel()
 			var out screen
@@ -53,14 +53,14 @@ func terminalCases() []testCase {
 			p := process("sh", "-c", "echo out; echo err >&2; exit 5")
 			p.TTY = true
 			var out, errs screen
-			code, err := r.e.Exec(r.Context(), r.start(), p, api.Streams{Out: &out, Err: &errs})
+			code, err := r.e.Exec(r.Context(), r.ready(), p, api.Streams{Out: &out, Err: &errs})
 			r.must(err)
 			if code != 5 || out.String() != "out\r\nerr\r\n" || errs.String() != "" {
 				r.Errorf("code %d, %q, %q", code, out.String(), errs.String())
 			}
 		}},
 		{"there is no terminal unless asked for", func(r *rig) {
-			if code, out, _ := r.exec(r.start(), "stty", "size"); code == 0 {
+			if code, out, _ := r.exec(r.ready(), "stty", "size"); code == 0 {
 				r.Errorf("code %d, %q", code, out)
 			}
 		}},
