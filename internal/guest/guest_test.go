@@ -1,0 +1,37 @@
+package guest_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ccc-dev/ccc/internal/guest"
+)
+
+func TestCommandLines(t *testing.T) {
+	write := []string{"/workspace", "/tmp"}
+	for name, c := range map[string]struct{ got, want []string }{
+		"first process": {
+			guest.PID1Argv(write),
+			[]string{"/.ccc/init", "pid1", "--session", "/.ccc/session", "--write", "/workspace", "--write", "/tmp"},
+		},
+		"command": {
+			guest.ExecArgv(write, 3, []string{"ls", "--", "-l"}),
+			[]string{"/.ccc/init", "exec", "--announce", "--write", "/workspace", "--write", "/tmp", "--require-landlock", "3", "--", "ls", "--", "-l"},
+		},
+		"command, nothing writable, nothing required": {
+			guest.ExecArgv(nil, 0, []string{"ls"}),
+			[]string{"/.ccc/init", "exec", "--announce", "--", "ls"},
+		},
+		"report": {
+			guest.ReportArgv(nil),
+			[]string{"/.ccc/init", "exec", "--announce", "--", "/.ccc/init", "report"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(c.want, c.got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
