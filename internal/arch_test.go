@@ -22,6 +22,7 @@ const module = "github.com/ccc-dev/ccc/"
 var layers = []string{
 	"profiles",
 	"internal/api",
+	"internal/private",
 	"internal/audit",
 	"internal/secrets",
 	"internal/config",
