@@ -63,6 +63,8 @@ const (
 	ModePID1   = "pid1"
 	ModeExec   = "exec"
 	ModeReport = "report"
+	// ModeProbe tries the session's walls from inside, see package observe.
+	ModeProbe = "probe"
 	// FlagSession takes the directory of the life file.
 	FlagSession = "--session"
 	// FlagWrite takes a path beneath which may be written; it may be repeated.
@@ -72,6 +74,9 @@ const (
 	// FlagAnnounce tells the first process that somebody came, so that the idle
 	// clock starts anew. It may only be used where ccc-init is that process.
 	FlagAnnounce = "--announce"
+	// FlagConnect takes the address of a socket of the host that the probe is to
+	// try, as "unix:PATH" or "unix:@NAME"; it may be repeated.
+	FlagConnect = "--connect"
 	// EndOfFlags stands before the command.
 	EndOfFlags = "--"
 )
@@ -99,6 +104,17 @@ func ExecArgv(write []string, require int, argv []string) []string {
 // of ExecArgv with the same write: it runs through the shim itself.
 func ReportArgv(write []string) []string {
 	return ExecArgv(write, 0, []string{Path, ModeReport})
+}
+
+// ProbeArgv returns the command that tries the session's walls, confined like the
+// commands of ExecArgv with the same write and require. sockets are addresses of
+// the host's own sockets to try beside the usual ones.
+func ProbeArgv(write []string, require int, sockets []string) []string {
+	argv := []string{Path, ModeProbe}
+	for _, s := range sockets {
+		argv = append(argv, FlagConnect, s)
+	}
+	return ExecArgv(write, require, argv)
 }
 
 func writeFlags(write []string) []string {

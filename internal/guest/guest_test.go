@@ -27,6 +27,10 @@ func TestCommandLines(t *testing.T) {
 			guest.ReportArgv(nil),
 			[]string{"/.ccc/init", "exec", "--announce", "--", "/.ccc/init", "report"},
 		},
+		"probe": {
+			guest.ProbeArgv([]string{"/tmp"}, 2, []string{"unix:@x", "unix:/run/y"}),
+			[]string{"/.ccc/init", "exec", "--announce", "--write", "/tmp", "--require-landlock", "2", "--", "/.ccc/init", "probe", "--connect", "unix:@x", "--connect", "unix:/run/y"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(c.want, c.got); diff != "" {

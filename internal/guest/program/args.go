@@ -18,6 +18,7 @@ type options struct {
 	write    []string
 	require  int
 	announce bool
+	connect  []string
 	command  []string
 }
 
@@ -30,6 +31,8 @@ func flagsOf(mode string) ([]string, bool) {
 		return []string{guest.FlagWrite, guest.FlagRequire, guest.FlagAnnounce, guest.EndOfFlags}, true
 	case guest.ModeReport:
 		return nil, true
+	case guest.ModeProbe:
+		return []string{guest.FlagConnect}, true
 	}
 	return nil, false
 }
@@ -38,7 +41,7 @@ func flagsOf(mode string) ([]string, bool) {
 // is passed over may be a restriction that is not applied.
 func parse(args []string) (options, error) {
 	if len(args) == 0 {
-		return options{}, errors.New("say what to do: pid1, exec or report")
+		return options{}, errors.New("say what to do: pid1, exec, report or probe")
 	}
 	o := options{mode: args[0]}
 	known, ok := flagsOf(o.mode)
@@ -80,6 +83,12 @@ func (o *options) take(flag string, rest []string) ([]string, error) {
 			return nil, fmt.Errorf("%s is no Landlock ABI", shown(value))
 		}
 		o.require = int(n)
+		return rest[1:], nil
+	case guest.FlagConnect:
+		if name, ok := strings.CutPrefix(value, "unix:"); !ok || name == "" {
+			return nil, fmt.Errorf("%s is no address of a socket", shown(value))
+		}
+		o.connect = append(o.connect, value)
 		return rest[1:], nil
 	case guest.FlagSession:
 		o.session = value

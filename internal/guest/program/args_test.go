@@ -14,11 +14,14 @@ import (
 // about the first process shows that a good line gets further.
 func TestRefusesArguments(t *testing.T) {
 	for args, want := range map[string]string{
-		"":                                       "say what to do: pid1, exec or report",
+		"":                                       "say what to do: pid1, exec, report or probe",
 		"sh":                                     "unknown mode sh",
 		"--help":                                 "unknown mode --help",
 		"report now":                             "report: unknown argument now",
 		"report --write /tmp":                    "report: unknown argument --write",
+		"probe --connect":                        "--connect: needs a value",
+		"probe --connect tcp:192.0.2.1:1":        "--connect: tcp:192.0.2.1:1 is no address of a socket",
+		"probe --write /tmp":                     "probe: unknown argument --write",
 		"pid1 --session /a":                      "pid1 is for the first process of a session",
 		"pid1":                                   "pid1: --session is missing",
 		"pid1 --session":                         "--session: needs a value",

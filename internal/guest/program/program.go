@@ -24,6 +24,7 @@ import (
 	"strconv"
 
 	"github.com/ccc-dev/ccc/internal/guest"
+	"github.com/ccc-dev/ccc/internal/guest/observe"
 )
 
 // Program is one run of ccc-init. All fields are required.
@@ -52,9 +53,20 @@ func (p Program) Main() int {
 		return p.pid1(o)
 	case guest.ModeExec:
 		return p.exec(o)
+	case guest.ModeProbe:
+		return p.probe(o)
 	default:
 		return p.report()
 	}
+}
+
+// probe tries the session's walls.
+func (p Program) probe(o options) int {
+	probe := observe.Probe{Args: o.connect, Environ: p.Environ, Version: p.Version(), Landlock: kernelABI(), Out: p.Out}
+	if err := probe.Run(); err != nil {
+		return p.refuse(err)
+	}
+	return 0
 }
 
 // refuse says why nothing was done.
