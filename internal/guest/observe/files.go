@@ -87,7 +87,12 @@ func makeFile(dir string) string {
 		return word(err)
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-		return openWrite(dir)
+		answer := openWrite(dir)
+		if answer == "ok" && st.Mode&unix.S_IFMT == unix.S_IFCHR {
+			// What is masked is often covered by the null device.
+			return Device(unix.Major(st.Rdev), unix.Minor(st.Rdev))
+		}
+		return answer
 	}
 	name := path.Join(dir, scratch+strconv.Itoa(unix.Getpid()))
 	fd, err := unix.Open(name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
@@ -99,6 +104,11 @@ func makeFile(dir string) string {
 		return "ok, and cannot be removed: " + word(err)
 	}
 	return "ok"
+}
+
+// Device is the answer for a character device that can be written to.
+func Device(major, minor uint32) string {
+	return "ok " + strconv.Itoa(int(major)) + ":" + strconv.Itoa(int(minor))
 }
 
 // openWrite opens a file for writing and closes it again.
