@@ -40,8 +40,9 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## Build bin/ccc
+build: ## Build bin/ccc, and bin/ccc-init that sessions begin with
 	$(GO) build -buildvcs=$(VCS) -o bin/ccc ./cmd/ccc
+	$(GO) build -buildvcs=$(VCS) -ldflags '-s -w' -o bin/ccc-init ./cmd/ccc-init
 	@rm -rf build/man
 
 .PHONY: demo
@@ -128,6 +129,7 @@ install: ## Install below $(DESTDIR)$(PREFIX)
 	@[ -x bin/ccc ] || $(MAKE) build
 	@[ -e build/man/ccc.1 ] || $(MAKE) man
 	install -D -m 0755 bin/ccc '$(DESTDIR)$(PREFIX)/bin/ccc'
+	install -D -m 0755 bin/ccc-init '$(DESTDIR)$(PREFIX)/libexec/ccc/ccc-init'
 	install -D -m 0644 completions/ccc.bash '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/ccc'
 	install -D -m 0644 completions/_ccc '$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_ccc'
 	install -D -m 0644 completions/ccc.fish '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/ccc.fish'

@@ -33,12 +33,12 @@ var layers = []string{
 	"internal/seccomp/gen",
 	"internal/seccomp/learn",
 	"internal/policy",
+	"internal/guest",
 	"internal/engine",
 	"internal/engine/fake",
 	"internal/engine/enginetest",
 	"internal/engine/podman",
 	"internal/workspace",
-	"internal/guest",
 	"internal/guest/observe",
 	"internal/guest/program",
 	"internal/gateway",
@@ -68,6 +68,7 @@ var owners = map[string][]string{
 	"github.com/spf13/pflag":                 {"internal/cli"},
 	"github.com/spf13/viper":                 {"internal/config"},
 	"github.com/mark3labs/mcp-go":            {"internal/mcpserver"},
+	"github.com/landlock-lsm/go-landlock":    {"internal/guest/program", "internal/guest/observe"},
 }
 
 // edges are the only packages below cmd that may read the clock or the

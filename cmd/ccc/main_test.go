@@ -58,7 +58,7 @@ func inWorld(a *app.App, w *sessiontest.World) error {
 		return err
 	}
 	a.OpenEngine = func(context.Context, string) (engine.Engine, error) { return machine, nil }
-	a.Kernel, a.Home = machine, w.Home
+	a.Kernel, a.Home, a.Init = machine, w.Home, w.Init()
 	return nil
 }
 

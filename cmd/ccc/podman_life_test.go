@@ -61,7 +61,7 @@ func TestPodmanLife(t *testing.T) {
 	if r := l.ccc("session", "exec", "demo", "true"); r.code != 125 || !strings.Contains(r.stderr, "hint: ccc session start demo") {
 		t.Errorf("exec in a stopped session: %v", r)
 	}
-	if r := l.ccc("session", "wait", "demo"); r.code != 143 {
+	if r := l.ccc("session", "wait", "demo"); r.code != 0 {
 		t.Errorf("wait: %v", r)
 	}
 	if got := l.session("demo"); got.Status != api.StatusStopped || got.ExitCode == nil {

@@ -265,7 +265,7 @@ func (l *lab) podmanAt(socket string, args ...string) result {
 func (l *lab) unchecked(e engine.Engine, imageID string) string {
 	l.Helper()
 	id, err := e.CreateContainer(l.Context(), engine.Container{
-		Name: "ccc-test-unchecked", Image: imageID, Hostname: "ccc", Argv: []string{"sleep", "infinity"},
+		Name: "ccc-test-unchecked", Image: imageID, Hostname: "ccc", Argv: []string{"sleep", "infinity"}, Reap: true,
 		Env: map[string]string{"PATH": "/bin"}, Dir: "/workspace", UID: 1000, GID: 1000,
 		Memory: 1 << 30, CPUs: 1000, PIDs: 100, Timeout: time.Minute, Labels: map[string]string{engine.LabelSchema: engine.Schema},
 	})

@@ -137,9 +137,12 @@ type Limits struct {
 	Tmp Bytes `json:"tmp,omitzero" mapstructure:"tmp"`
 	// TTL is how long the session lives, running or not.
 	TTL Duration `json:"ttl,omitzero" mapstructure:"ttl"`
+	// Idle is how long it lives without work: no command begun, and next to no
+	// processor time used by what runs.
+	Idle Duration `json:"idle,omitzero" mapstructure:"idle"`
 }
 
 // String renders the limits in one line for people.
 func (l Limits) String() string {
-	return fmt.Sprintf("memory %s, cpus %s, pids %s, nofile %s, tmp %s, ttl %s", l.Memory, l.CPUs, l.PIDs, l.NoFile, l.Tmp, l.TTL)
+	return fmt.Sprintf("memory %s, cpus %s, pids %s, nofile %s, tmp %s, ttl %s, idle %s", l.Memory, l.CPUs, l.PIDs, l.NoFile, l.Tmp, l.TTL, l.Idle)
 }

@@ -232,6 +232,23 @@ const (
 	StatusBroken Status = "broken"
 )
 
+// Ending says why a session's last run ended.
+type Ending string
+
+// The ways in which a run ends.
+const (
+	// EndedStopped was asked for.
+	EndedStopped Ending = "stopped"
+	// EndedIdle had no work for as long as it may be without.
+	EndedIdle Ending = "idle"
+	// EndedLifetime is past its life.
+	EndedLifetime Ending = "lifetime"
+	// EndedMemory was ended by the kernel for its memory use.
+	EndedMemory Ending = "oom"
+	// EndedFailed ended in another way: killed, or ccc-init refused to begin.
+	EndedFailed Ending = "failed"
+)
+
 // Session is what is known of one.
 type Session struct {
 	ID        ID        `json:"id"`
@@ -251,6 +268,8 @@ type Session struct {
 	Network string `json:"network"`
 	// ExitCode is that of a stopped session's first process.
 	ExitCode *int `json:"exit_code,omitempty"`
+	// Ended says why a stopped session's last run ended.
+	Ended Ending `json:"ended,omitempty"`
 	// OOMKilled tells that the kernel ended the session for its memory use.
 	OOMKilled bool `json:"oom_killed,omitempty"`
 	// Labels are the user's own.

@@ -4,6 +4,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -18,14 +19,13 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/ccc-dev/ccc/internal/api"
 	"github.com/ccc-dev/ccc/internal/audit"
 	"github.com/ccc-dev/ccc/internal/cli"
 	"github.com/ccc-dev/ccc/internal/config"
 	"github.com/ccc-dev/ccc/internal/engine"
 	"github.com/ccc-dev/ccc/internal/engine/podman"
+	"github.com/ccc-dev/ccc/internal/guest"
 	"github.com/ccc-dev/ccc/internal/image"
 	"github.com/ccc-dev/ccc/internal/kernel"
 	"github.com/ccc-dev/ccc/internal/probe"
@@ -52,6 +52,9 @@ type App struct {
 	OpenEngine func(ctx context.Context, socket string) (engine.Engine, error)
 	// Kernel reads the facts of processes; nil means the real ones.
 	Kernel session.Kernel
+	// Init is the program that sessions begin with; empty means ccc-init where it
+	// was installed, see [installed].
+	Init string
 	// Home is the user's home directory; empty means the one that the password
 	// database has. Tests have one of their own.
 	Home string
@@ -164,7 +167,7 @@ func (a *App) recording(ctx context.Context, c *config.Config) (*session.Core, e
 		return nil, err
 	}
 	log, err := audit.Open(ctx, string(c.Effective.Audit.Dir), audit.Options{
-		Clock: time.Now, Uptime: uptime, Version: version().Version,
+		Clock: time.Now, Uptime: guest.Boottime, Version: version().Version,
 		Caller: api.Caller{UID: os.Getuid(), PID: os.Getpid(), Client: "ccc"}, File: string(c.Effective.Audit.File),
 	})
 	if err != nil {
@@ -188,6 +191,10 @@ func (a *App) recording(ctx context.Context, c *config.Config) (*session.Core, e
 		},
 		Ceilings: ceilings(c), Ground: d.ground(c), Defaults: defaults(c),
 		Clock: time.Now, Settle: 3 * time.Second, Random: random, Kernel: read, Dir: wd,
+		Guest: session.Guest{
+			Source: cmp.Or(a.Init, installed(os.Executable)), Programs: filepath.Join(d.state, "init"),
+			Dirs: filepath.Join(d.runtime, "sessions"), Boottime: guest.Boottime,
+		},
 		Seccomp: func(name string) (string, error) { return deliver(filepath.Join(d.runtime, "seccomp"), name) },
 	}, nil
 }
@@ -251,15 +258,6 @@ func random(bytes int) string {
 	// Never fails: the kernel ends the process instead (crypto/rand).
 	_, _ = rand.Read(b)
 	return hex.EncodeToString(b)
-}
-
-// uptime returns the time since boot, suspend included (clock_gettime(2)).
-func uptime() time.Duration {
-	var ts unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) != nil {
-		return 0
-	}
-	return time.Duration(ts.Nano())
 }
 
 // version reads what the build recorded of itself.

@@ -55,6 +55,7 @@ this host cannot give it.`,
 	text(f, &req.Limits.NoFile, "nofile", "N", "open files per process")
 	text(f, &req.Limits.Tmp, "tmp-size", "SIZE", "size of /tmp")
 	text(f, &req.Limits.TTL, "ttl", "DURATION", "how long the session lives, for example 8h or 2d")
+	text(f, &req.Limits.Idle, "idle", "DURATION", "how long it lives without work, its own in the background counts")
 	list(f, &req.Mounts, "mount", "SRC:DST[:rw]", "one more host path that mounts.allow lists, read-only unless :rw (repeatable)")
 	list(f, &req.Env, "env,e", "NAME=VALUE", "a variable for every process inside (repeatable); not for secrets")
 	list(f, &req.Labels, "label", "KEY=VALUE", "a label of your own (repeatable)")

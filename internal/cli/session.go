@@ -15,7 +15,7 @@ import (
 func (r *run) sessionCommand() *cobra.Command {
 	cmd := group("session", "make, use and remove sessions",
 		r.createCommand(), r.listCommand(), r.showCommand(), r.execCommand(), r.shellCommand(), r.logsCommand(),
-		r.stopCommand(), r.startCommand(), r.restartCommand(), r.removeCommand(), r.waitCommand())
+		r.stopCommand(), r.startCommand(), r.restartCommand(), r.removeCommand(), r.waitCommand(), r.verifyCommand())
 	cmd.Aliases = []string{"s"}
 	return cmd
 }
@@ -108,7 +108,7 @@ func (r *run) showSession(s api.Session, now time.Time) error {
 		{"created", s.Created.Format(time.RFC3339)}, {"expires", s.Expires.Format(time.RFC3339)}, {"time left", left(s, now)},
 	}
 	if s.ExitCode != nil {
-		rows = append(rows, []string{"exit code", fmt.Sprint(*s.ExitCode)})
+		rows = append(rows, []string{"ended", string(s.Ended)}, []string{"exit code", fmt.Sprint(*s.ExitCode)})
 	}
 	for k, v := range s.Labels {
 		rows = append(rows, []string{"label", k + "=" + v})

@@ -51,6 +51,7 @@ var plainKeys = []struct {
 	{"limits.pids", "--pids", "CCC_LIMITS_PIDS", [5]string{"1", "2", "3", "4", "5"}, true},
 	{"limits.nofile", "--nofile", "CCC_LIMITS_NOFILE", [5]string{"1", "2", "3", "4", "5"}, true},
 	{"limits.tmp", "--tmp-size", "CCC_LIMITS_TMP", [5]string{"1m", "2m", "3m", "4m", "5m"}, true},
+	{"limits.idle", "--idle", "CCC_LIMITS_IDLE", [5]string{"1m", "2m", "3h", "4m30s", "25h"}, true},
 	{"limits.ttl", "--ttl", "CCC_LIMITS_TTL", [5]string{"1h", "2h", "3d", "1m30s", "1h30m"}, true},
 	{"require", "--require", "CCC_REQUIRE", [5]string{"enforced", "fallback", "enforced", "fallback", "enforced"}, true},
 	{"max_sessions", "", "CCC_MAX_SESSIONS", [5]string{"1", "2", "3", "4", "5"}, false},
@@ -75,7 +76,7 @@ func field(t *testing.T, c *config.Config, key string) string {
 	v, ok := map[string]string{
 		"connection": string(e.Connection), "image": string(e.Image), "profile": string(e.Profile), "workspace": string(e.Workspace),
 		"limits.memory": e.Limits.Memory.String(), "limits.cpus": e.Limits.CPUs.String(), "limits.pids": e.Limits.PIDs.String(),
-		"limits.nofile": e.Limits.NoFile.String(), "limits.tmp": e.Limits.Tmp.String(), "limits.ttl": e.Limits.TTL.String(),
+		"limits.nofile": e.Limits.NoFile.String(), "limits.tmp": e.Limits.Tmp.String(), "limits.ttl": e.Limits.TTL.String(), "limits.idle": e.Limits.Idle.String(),
 		"require": string(e.Require), "max_sessions": e.MaxSessions.String(), "audit.dir": string(e.Audit.Dir), "audit.file": string(e.Audit.File),
 	}[key]
 	if !ok {

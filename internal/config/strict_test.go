@@ -123,6 +123,7 @@ var bad = map[string][]string{
 	"limits.pids":           {"0", "-1", "1.5", "0x10", "99999999999"},
 	"limits.nofile":         {"0", "unlimited"},
 	"limits.tmp":            {"0", "50%"},
+	"limits.idle":           {"0", "-1h", "3600", "never"},
 	"limits.ttl":            {"0", "-1h", "3600", "1w", "forever"},
 	"require":               {"missing", "yes", "Enforced"},
 	"max_sessions":          {"0", "-5", "many"},
@@ -134,6 +135,7 @@ var bad = map[string][]string{
 	"ceiling.limits.nofile": {"0"},
 	"ceiling.limits.tmp":    {"0"},
 	"ceiling.limits.ttl":    {"0"},
+	"ceiling.limits.idle":   {"0"},
 	"ceiling.require":       {"missing"},
 	"ceiling.workspaces":    {"[clone]", "[overlay, rw]"},
 	"ceiling.profiles":      {"[Strict]", "[strict, -x]"},
@@ -170,8 +172,8 @@ func TestBadValuesAreRefused(t *testing.T) {
 			}
 		}
 	}
-	if len(bad) != len(plainKeys)+11 {
-		t.Errorf("%d keys have bad values, want %d", len(bad), len(plainKeys)+11)
+	if len(bad) != len(plainKeys)+12 {
+		t.Errorf("%d keys have bad values, want %d", len(bad), len(plainKeys)+12)
 	}
 }
 

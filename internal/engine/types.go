@@ -52,8 +52,11 @@ type Container struct {
 	Image string
 	// Hostname is the name inside.
 	Hostname string
-	// Argv is the first process; it runs below a small init that reaps.
+	// Argv is the first process.
 	Argv []string
+	// Reap puts a small init of the engine's above Argv, which reaps orphans and
+	// passes signals on, for a command that does neither.
+	Reap bool
 	// Env is the whole environment.
 	Env map[string]string
 	// Dir is the absolute working directory.

@@ -90,7 +90,7 @@ func TestPodmanBuild(t *testing.T) {
 func lookInside(t *testing.T, e *podman.Engine, img engine.Image) {
 	t.Helper()
 	c := engine.Container{
-		Name: "ccc-test-image", Image: img.ID, Argv: []string{"sleep", "infinity"}, Dir: "/",
+		Name: "ccc-test-image", Image: img.ID, Argv: []string{"sleep", "infinity"}, Reap: true, Dir: "/",
 		UID: spec.UID, GID: spec.GID, Hostname: "ccc",
 		Env:    map[string]string{"PATH": "/usr/bin:/bin", "HOME": spec.HomeDir},
 		Tmpfs:  []engine.Tmpfs{{Target: "/tmp", Size: 1 << 20, Mode: fs.ModeSticky | 0o777}},

@@ -357,3 +357,25 @@ func quota(file string) *int64 {
 	n := q * 1000 / period
 	return &n
 }
+
+// Identity returns the identity of the file that a path leads to as a process of
+// the calling user sees it. It fails if the process is gone or belongs to
+// somebody else.
+func (r Reader) Identity(pid int, file string) (dev, ino uint64, err error) {
+	var st unix.Stat_t
+	p := filepath.Join(or(r.Proc, "/proc"), strconv.Itoa(pid), "root", file)
+	if err := unix.Lstat(p, &st); err != nil {
+		return 0, 0, &os.PathError{Op: "stat", Path: p, Err: err}
+	}
+	return st.Dev, st.Ino, nil
+}
+
+// Landlock returns the Landlock ABI of the running kernel (landlock(7)); zero if
+// it has none, or was started without it.
+func (Reader) Landlock() int {
+	abi, _, err := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if err != 0 {
+		return 0
+	}
+	return int(abi)
+}

@@ -140,6 +140,7 @@ func checkLimits(in *Input) error {
 			{"nofile", int64(asked.NoFile), int64(c.Limits.NoFile), c.Limits.NoFile},
 			{"tmp", int64(asked.Tmp), int64(c.Limits.Tmp), c.Limits.Tmp},
 			{"ttl", int64(asked.TTL), int64(c.Limits.TTL), c.Limits.TTL},
+			{"idle", int64(asked.Idle), int64(c.Limits.Idle), c.Limits.Idle},
 		} {
 			if l.most > 0 && l.ask > l.most {
 				return c.deny("limits."+l.key, "%s is above the ceiling of %s", l.key, l.show)

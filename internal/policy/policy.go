@@ -69,6 +69,8 @@ type Input struct {
 	Ground Ground
 	// ImageID is the identity of the image that Request.Image names.
 	ImageID string
+	// Init is the digest of the program that sessions begin with.
+	Init string
 	// Sessions is how many sessions there are now, and MaxSessions how many
 	// there may be; zero means no bound.
 	Sessions    int
@@ -87,6 +89,8 @@ type Terms struct {
 	ImageID   string        `json:"image_id"`
 	Limits    api.Limits    `json:"limits"`
 	Mounts    []MountTerm   `json:"mounts,omitempty"`
+	// Init is the digest of the program that the session begins with, ccc-init.
+	Init string `json:"init"`
 	// Seccomp names the system call filter.
 	Seccomp string      `json:"seccomp,omitempty"`
 	Env     []string    `json:"env,omitempty"`
@@ -139,7 +143,7 @@ func Decide(in Input) (Grant, error) {
 	terms := Terms{
 		ID: in.ID, Name: r.Name, Project: in.Project, Workspace: r.Workspace,
 		Level: in.Level.Name, Image: r.Image, ImageID: in.ImageID, Limits: r.Limits,
-		Require: strictest(r.Require, in.Ceilings), Seccomp: in.Level.Seccomp,
+		Require: strictest(r.Require, in.Ceilings), Seccomp: in.Level.Seccomp, Init: in.Init,
 	}
 	for i, m := range r.Mounts {
 		terms.Mounts = append(terms.Mounts, MountTerm{Place: in.Mounts[i], Target: m.Target, Writable: m.Writable})
@@ -155,7 +159,7 @@ func Decide(in Input) (Grant, error) {
 // made may not be allowed any more. The environment is the container's own and
 // is not part of the result.
 func Adopt(t Terms, ceilings []Ceiling, ground Ground) (Grant, error) {
-	if !t.ID.Valid() || t.Name == "" || t.ImageID == "" {
+	if !t.ID.Valid() || t.Name == "" || t.ImageID == "" || !digest(t.Init) || t.Limits.Idle <= 0 {
 		return Grant{}, &api.Error{Kind: api.KindDenied, Rule: "grant.label", Msg: "the session's grant label is not whole", Hint: "ccc session rm " + string(t.Name)}
 	}
 	in := Input{ID: t.ID, Project: t.Project, Ceilings: ceilings, Ground: ground, Level: profile.Level{Name: t.Level}}
@@ -176,6 +180,10 @@ func Adopt(t Terms, ceilings []Ceiling, ground Ground) (Grant, error) {
 	return Grant{terms: t, valid: true}, nil
 }
 
+// digest tells whether a text is a SHA-256 digest in hexadecimal. It becomes a
+// file's name.
+var digest = api.Syntax(64, `[0-9a-f]{64}`)
+
 // limits gives each limit that was not asked for its default.
 func (in *Input) limits() api.Limits {
 	ask, def, low, l := in.Request.Limits, in.Defaults, in.Lower, in.Level.Limits
@@ -186,6 +194,7 @@ func (in *Input) limits() api.Limits {
 		NoFile: limit(ask.NoFile, def.NoFile, l.NoFile, low.NoFile),
 		Tmp:    limit(ask.Tmp, def.Tmp, l.Tmp, low.Tmp),
 		TTL:    limit(ask.TTL, def.TTL, l.TTL, low.TTL),
+		Idle:   limit(ask.Idle, def.Idle, l.Idle, low.Idle),
 	}
 }
 

@@ -27,7 +27,7 @@ func input(t *testing.T) policy.Input {
 		Project: policy.Place{Path: "/home/u/src/p", Dir: true, Dev: 1, Ino: 2},
 		Level:   level(t, "standard"),
 		Ground:  policy.Ground{Home: "/home/u", Own: []string{"/home/u/.local/state/ccc", "/srv/own"}},
-		ImageID: strings.Repeat("a", 64),
+		ImageID: strings.Repeat("a", 64), Init: strings.Repeat("b", 64),
 	}
 }
 
@@ -78,7 +78,8 @@ func TestDecide(t *testing.T) {
 			i.Ceilings = append(i.Ceilings, c)
 			i.Request.Limits.Memory = 1 << 30
 		}, ""},
-		"ttl above ceiling": {func(i *policy.Input) { c := file; c.Limits.TTL = 1; i.Ceilings = append(i.Ceilings, c) }, "ceiling.limits.ttl"},
+		"idle above ceiling": {func(i *policy.Input) { c := file; c.Limits.Idle = 1; i.Ceilings = append(i.Ceilings, c) }, "ceiling.limits.idle"},
+		"ttl above ceiling":  {func(i *policy.Input) { c := file; c.Limits.TTL = 1; i.Ceilings = append(i.Ceilings, c) }, "ceiling.limits.ttl"},
 		"project not listed": {func(i *policy.Input) {
 			c := file
 			c.Projects = []string{"/srv/code"}
@@ -160,7 +161,7 @@ func TestEmptyRequestGetsTheLevelsBounds(t *testing.T) {
 	}
 	got, want := g.Terms(), in.Level.Limits
 	if got.Limits.Memory != want.Memory || got.Limits.CPUs != want.CPUs || got.Limits.PIDs != want.PIDs ||
-		got.Limits.NoFile != want.NoFile || got.Limits.Tmp != want.Tmp || got.Limits.TTL != want.TTL {
+		got.Limits.NoFile != want.NoFile || got.Limits.Tmp != want.Tmp || got.Limits.TTL != want.TTL || got.Limits.Idle != want.Idle {
 		t.Errorf("limits %v, want %v", got.Limits, want)
 	}
 	if got.Workspace != api.WorkspaceOverlay || len(got.Mounts) != 0 {
@@ -227,6 +228,16 @@ func TestAdoptHoldsToTodaysCeilings(t *testing.T) {
 	forged.Project.Path = "/etc"
 	if _, err := policy.Adopt(forged, nil, in.Ground); api.KindOf(err) != api.KindDenied {
 		t.Errorf("forged project: %v", err)
+	}
+	forged = g.Terms()
+	forged.Init = "../../../bin/sh"
+	if _, err := policy.Adopt(forged, nil, in.Ground); api.KindOf(err) != api.KindDenied {
+		t.Errorf("forged first process: %v", err)
+	}
+	forged = g.Terms()
+	forged.Limits.Idle = 0
+	if _, err := policy.Adopt(forged, nil, in.Ground); api.KindOf(err) != api.KindDenied {
+		t.Errorf("a session that may be idle for ever: %v", err)
 	}
 	forged = g.Terms()
 	forged.ID = "../../etc"

@@ -64,6 +64,7 @@ type Limits struct {
 	NoFile api.Count    `yaml:"nofile"`
 	Tmp    api.Bytes    `yaml:"tmp"`
 	TTL    api.Duration `yaml:"ttl"`
+	Idle   api.Duration `yaml:"idle"`
 }
 
 // maxFile bounds a level's file.
@@ -142,8 +143,8 @@ func parse(name api.Level, source string, data []byte) (Level, error) {
 		return Level{}, bad(source, fmt.Sprintf("mounts: %q is not none, read or write", level.Mounts))
 	}
 	l := level.Limits
-	if l.Memory == 0 || l.CPUs == 0 || l.PIDs == 0 || l.NoFile == 0 || l.Tmp == 0 || l.TTL == 0 {
-		return Level{}, bad(source, "limits: memory, cpus, pids, nofile, tmp and ttl are all required")
+	if l.Memory == 0 || l.CPUs == 0 || l.PIDs == 0 || l.NoFile == 0 || l.Tmp == 0 || l.TTL == 0 || l.Idle == 0 {
+		return Level{}, bad(source, "limits: memory, cpus, pids, nofile, tmp, ttl and idle are all required")
 	}
 	if len(level.Workspaces) == 0 {
 		return Level{}, bad(source, "workspaces: at least one is required")

@@ -33,7 +33,7 @@ func TestStrictIsNoWiderThanStandard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s, n := strict.Limits, standard.Limits; s.Memory > n.Memory || s.CPUs > n.CPUs || s.PIDs > n.PIDs || s.NoFile > n.NoFile || s.Tmp > n.Tmp || s.TTL > n.TTL {
+	if s, n := strict.Limits, standard.Limits; s.Memory > n.Memory || s.CPUs > n.CPUs || s.PIDs > n.PIDs || s.NoFile > n.NoFile || s.Tmp > n.Tmp || s.TTL > n.TTL || s.Idle > n.Idle {
 		t.Errorf("strict %+v is wider than standard %+v", s, n)
 	}
 	if strict.Mounts != profile.MountNone {
@@ -41,7 +41,7 @@ func TestStrictIsNoWiderThanStandard(t *testing.T) {
 	}
 }
 
-const whole = "limits: {memory: 1g, cpus: '1', pids: '9', nofile: '9', tmp: 1m, ttl: 1h}\nworkspaces: [overlay]\n"
+const whole = "limits: {memory: 1g, cpus: '1', pids: '9', nofile: '9', tmp: 1m, ttl: 1h, idle: 10m}\nworkspaces: [overlay]\n"
 
 func TestBadLevelsAreRefused(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{

@@ -7,9 +7,11 @@ import (
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/ccc-dev/ccc/internal/api"
 	"github.com/ccc-dev/ccc/internal/engine"
+	"github.com/ccc-dev/ccc/internal/guest"
 	"github.com/ccc-dev/ccc/internal/kernel"
 	"github.com/ccc-dev/ccc/internal/policy"
 	"github.com/ccc-dev/ccc/internal/seccomp"
@@ -25,8 +27,8 @@ import (
 func (c *Core) attest(ctx context.Context, want engine.Container, in engine.Instance, t policy.Terms) (api.Posture, error) {
 	bad := spec.Check(want, in.Spec)
 	bad = append(bad, checkFilter(t.Seccomp, in.Spec)...)
-	points := make([]string, 0, len(t.Mounts)+1)
-	points = append(points, spec.WorkDir)
+	points := make([]string, 0, len(t.Mounts)+3)
+	points = append(points, spec.WorkDir, guest.Path, guest.SessionDir)
 	for _, m := range t.Mounts {
 		points = append(points, m.Target)
 	}
@@ -35,6 +37,7 @@ func (c *Core) attest(ctx context.Context, want engine.Container, in engine.Inst
 		return nil, fmt.Errorf("attest: %w", err)
 	}
 	bad = append(bad, checkFacts(facts, t)...)
+	bad = append(bad, checkGuest(want, facts)...)
 	if t.Workspace == api.WorkspaceOverlay {
 		view, err := c.checkView(in.PID, t)
 		if err != nil {
@@ -53,7 +56,7 @@ func (c *Core) attest(ctx context.Context, want engine.Container, in engine.Inst
 			Hint: "run `ccc doctor`; if it finds nothing, please report this",
 		}
 	}
-	return posture(want, facts, t), nil
+	return posture(want, facts, t, c.landlock()), nil
 }
 
 // checkFilter compares the system call filter that the OCI runtime was given
@@ -115,6 +118,24 @@ func checkFacts(f kernel.Facts, t policy.Terms) []spec.Mismatch {
 	for _, m := range t.Mounts {
 		at := mountAt(f, m.Target)
 		expect(at != nil && at.Dev == m.Dev && at.Ino == m.Ino, "mount "+m.Target, "the path that was checked", at)
+	}
+	return bad
+}
+
+// checkGuest holds what ccc brings into a session against the files on the host:
+// the program that every command begins as, and the directory that says when the
+// session ends.
+func checkGuest(want engine.Container, f kernel.Facts) []spec.Mismatch {
+	var bad []spec.Mismatch
+	for _, b := range want.Binds {
+		if b.Target != guest.Path && b.Target != guest.SessionDir {
+			continue
+		}
+		var st unix.Stat_t
+		at := mountAt(f, b.Target)
+		if err := unix.Lstat(b.Source, &st); err != nil || at == nil || at.Dev != st.Dev || at.Ino != st.Ino || !has(at.Options, "ro") {
+			bad = append(bad, spec.Mismatch{Field: "mount " + b.Target, Want: "the file of the host, read-only", Got: fmt.Sprint(at)})
+		}
 	}
 	return bad
 }

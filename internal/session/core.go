@@ -57,6 +57,8 @@ type Core struct {
 	// Seccomp puts the named system call filter into a file for the engine and
 	// returns its path.
 	Seccomp func(name string) (string, error)
+	// Guest is the host's side of what runs inside.
+	Guest Guest
 	// Dir is the directory that relative paths of requests start from.
 	Dir string
 }
@@ -68,6 +70,17 @@ type Kernel interface {
 	Process(pid int, points []string) (kernel.Facts, error)
 	// Entries returns the first entries of a directory as the process sees it.
 	Entries(pid int, dir string, most int) ([]kernel.Entry, error)
+	// Identity returns the identity of the file that a path leads to as the
+	// process sees it.
+	Identity(pid int, file string) (dev, ino uint64, err error)
+	// Landlock returns the kernel's Landlock ABI; zero if it has none.
+	Landlock() int
+	// Inside returns the process that has the number inside in the PID namespace
+	// of the process first.
+	Inside(first, inside int) (pid int, err error)
+	// Namespaces returns the namespaces of a process by name; those of the caller
+	// for 0.
+	Namespaces(pid int) (map[string]string, error)
 }
 
 // Defaults are the configuration's answers to what a request leaves open.

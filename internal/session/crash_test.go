@@ -154,7 +154,7 @@ func mended(t *testing.T, part, dir string) {
 		t.Fatal(err)
 	}
 	// A removal that had not begun leaves the session whole, and nothing else.
-	if whole := len(left) == 3 && part != "create" && part != "bind"; whole {
+	if whole := len(left) == 4 && part != "create" && part != "bind"; whole {
 		play(t, "remove", dir, math.MaxInt)
 		if left, err = w.Left(); err != nil {
 			t.Fatal(err)

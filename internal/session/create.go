@@ -126,6 +126,9 @@ func (c *Core) decide(ctx context.Context, req api.CreateRequest) (policy.Grant,
 	if in.ImageID, err = c.imageID(ctx, req.Image); err != nil {
 		return policy.Grant{}, err
 	}
+	if in.Init, err = c.Guest.Keep(); err != nil {
+		return policy.Grant{}, err
+	}
 	return policy.Decide(in)
 }
 
@@ -200,7 +203,11 @@ func (m *making) make(ctx context.Context) (api.Session, error) {
 	if err != nil {
 		return api.Session{}, err
 	}
-	paths := spec.Paths{Seccomp: filter}
+	paths := spec.Paths{Seccomp: filter, Init: c.Guest.Program(t.Init), Session: c.Guest.Dir(t.ID)}
+	m.made(func(context.Context) error { return c.Guest.Remove(t.ID) })
+	if err := c.Guest.Make(t.ID); err != nil {
+		return api.Session{}, err
+	}
 	if t.Workspace == api.WorkspaceOverlay {
 		m.made(func(ctx context.Context) error { return c.removeDirs(ctx, t.ID) })
 		if err := c.Dirs.Make(t.ID); err != nil {
@@ -222,7 +229,7 @@ func (m *making) make(ctx context.Context) (api.Session, error) {
 	if err != nil {
 		return api.Session{}, err
 	}
-	in, posture, err := m.core.start(ctx, id, want, t)
+	in, posture, err := m.core.start(ctx, id, want, t, t.Limits.TTL.Std())
 	if err != nil {
 		return api.Session{}, err
 	}
@@ -278,9 +285,12 @@ func outlasting(ctx context.Context) (context.Context, context.CancelFunc) {
 	}
 }
 
-// start starts a container, attests it, and holds its posture against what was
+// start tells a session its life, starts its container, attests it, and holds its posture against what was
 // required. On error the container may be running; the caller decides its end.
-func (c *Core) start(ctx context.Context, id string, want engine.Container, t policy.Terms) (engine.Instance, api.Posture, error) {
+func (c *Core) start(ctx context.Context, id string, want engine.Container, t policy.Terms, left time.Duration) (engine.Instance, api.Posture, error) {
+	if err := c.Guest.Begin(t.ID, left, t.Limits.Idle.Std()); err != nil {
+		return engine.Instance{}, nil, err
+	}
 	if err := c.Engine.StartContainer(ctx, id); err != nil {
 		return engine.Instance{}, nil, fmt.Errorf("start session: %w", err)
 	}

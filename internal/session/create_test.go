@@ -30,7 +30,7 @@ func TestCreate(t *testing.T) {
 		ID: s.ID, Name: "demo", Status: api.StatusRunning, Project: w.Project, Workspace: api.WorkspaceOverlay,
 		Level: "standard", Image: "localhost/ccc-session:latest", ImageID: s.ImageID,
 		Created: w.clock.now, Expires: w.clock.now.Add(8 * time.Hour),
-		Limits:  api.Limits{Memory: 4 << 30, CPUs: 2000, PIDs: 512, NoFile: 4096, Tmp: 1 << 30, TTL: api.Duration(8 * time.Hour)},
+		Limits:  api.Limits{Memory: 4 << 30, CPUs: 2000, PIDs: 512, NoFile: 4096, Tmp: 1 << 30, TTL: api.Duration(8 * time.Hour), Idle: api.Duration(time.Hour)},
 		Network: "none", Labels: map[string]string{"team": "blue"}, Posture: s.Posture,
 	}
 	if d := cmp.Diff(want, s); d != "" {
@@ -302,7 +302,7 @@ func TestRequire(t *testing.T) {
 			continue
 		}
 		w.refused(err, api.KindDegraded, c.rule)
-		if !strings.Contains(err.Error(), "landlock is missing") {
+		if !strings.Contains(err.Error(), "disk is missing") {
 			t.Errorf("the error does not name what is missing: %v", err)
 		}
 		w.nothing()

@@ -6,9 +6,13 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ccc-dev/ccc/internal/api"
 	"github.com/ccc-dev/ccc/internal/audit"
 	"github.com/ccc-dev/ccc/internal/engine"
+	"github.com/ccc-dev/ccc/internal/guest"
+	"github.com/ccc-dev/ccc/internal/policy"
 	"github.com/ccc-dev/ccc/internal/spec"
 )
 
@@ -35,9 +39,14 @@ func (c *Core) Exec(ctx context.Context, caller api.Caller, req api.ExecRequest,
 	if err := runnable(in); err != nil {
 		return exited, a.refused(ctx, err)
 	}
+	t, err := c.shimmed(in)
+	if err != nil {
+		return exited, a.refused(ctx, err)
+	}
 	if err := a.allowed(ctx, nil); err != nil {
 		return exited, err
 	}
+	req.Argv = guest.ExecArgv(spec.Writable(t), c.landlock(), req.Argv)
 	exited, err = c.exec(ctx, in, req, s)
 	a.out.Detail = encode(exited)
 	return exited, a.ended(ctx, err)
@@ -60,6 +69,36 @@ func runnable(in engine.Instance) error {
 		Msg:  fmt.Sprintf("session %q is %s", nameOf(in), state),
 		Hint: "ccc session start " + string(nameOf(in)),
 	}
+}
+
+// shimmed returns the terms of a session in which ccc-init is the file that it
+// was made with. Every command begins as that program: it confines itself before
+// it becomes the command.
+func (c *Core) shimmed(in engine.Instance) (policy.Terms, error) {
+	t, err := termsOf(in)
+	if err != nil {
+		return t, err
+	}
+	dev, ino, err := c.Kernel.Identity(in.PID, guest.Path)
+	if err != nil {
+		return t, fmt.Errorf("look at ccc-init in the session: %w", err)
+	}
+	var kept unix.Stat_t
+	if err := unix.Lstat(c.Guest.Program(t.Init), &kept); err != nil || kept.Dev != dev || kept.Ino != ino {
+		return t, api.Deniedf("init.changed", "ccc session restart "+string(t.Name),
+			"ccc-init in session %q is not the file that it was made with", t.Name)
+	}
+	return t, nil
+}
+
+// landlock returns the Landlock ABI that the commands of a session must reach:
+// all that this kernel can do and that ccc-init uses.
+func (c *Core) landlock() int {
+	abi := c.Kernel.Landlock()
+	if abi < guest.LandlockOldest {
+		return 0
+	}
+	return min(abi, guest.LandlockFull)
 }
 
 // exec runs the command under its time limit.

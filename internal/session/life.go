@@ -11,6 +11,7 @@ import (
 
 	"github.com/ccc-dev/ccc/internal/api"
 	"github.com/ccc-dev/ccc/internal/engine"
+	"github.com/ccc-dev/ccc/internal/guest"
 	"github.com/ccc-dev/ccc/internal/spec"
 )
 
@@ -62,7 +63,10 @@ func (c *Core) startAgain(ctx context.Context, in engine.Instance) (api.Session,
 	if !samePlaces(t) {
 		return s, moved(t)
 	}
-	now, posture, err := c.start(ctx, in.ID, want, t)
+	if err := c.Guest.whole(t.Init); err != nil {
+		return s, err
+	}
+	now, posture, err := c.start(ctx, in.ID, want, t, s.Expires.Sub(c.Clock()))
 	if err != nil {
 		stop := func(ctx context.Context) error { return c.Engine.StopContainer(ctx, in.ID, 0) }
 		return s, errors.Join(interrupted(ctx, err), undo(ctx, []func(context.Context) error{stop}))
@@ -85,9 +89,9 @@ func (c *Core) Wait(ctx context.Context, req api.RefRequest) (api.Exited, error)
 	}
 	if code < 0 {
 		// The engine's monitor ended it: there is no code of the process's own.
-		return api.Exited{Code: exitTimedOut, TimedOut: true}, nil
+		code = guest.ExitLifetime
 	}
-	return api.Exited{Code: code}, nil
+	return api.Exited{Code: code, TimedOut: code == guest.ExitLifetime || code == guest.ExitIdle}, nil
 }
 
 // Remove removes sessions with all that belongs to them. A session that is not
@@ -157,6 +161,7 @@ func (c *Core) removeParts(ctx context.Context, id api.ID) error {
 	return errors.Join(
 		c.Engine.RemoveVolume(ctx, spec.VolumeName(id)),
 		c.removeDirs(ctx, id),
+		c.Guest.Remove(id),
 	)
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ccc-dev/ccc/internal/api"
 	"github.com/ccc-dev/ccc/internal/engine"
+	"github.com/ccc-dev/ccc/internal/guest"
 	"github.com/ccc-dev/ccc/internal/kernel"
 	"github.com/ccc-dev/ccc/internal/policy"
 	"github.com/ccc-dev/ccc/internal/seccomp"
@@ -16,14 +17,14 @@ import (
 // called for a container that passed attestation: what attestation demands is
 // enforced, the rest depends on the host. A control that ccc promises and this
 // version does not have is listed as missing.
-func posture(want engine.Container, f kernel.Facts, t policy.Terms) api.Posture {
+func posture(want engine.Container, f kernel.Facts, t policy.Terms, landlock int) api.Posture {
 	p := api.Posture{
 		{Name: "user-namespace", State: api.StateEnforced, Detail: fmt.Sprintf("uid %d inside is %d outside", want.UID, f.UID)},
 		{Name: "capabilities", State: api.StateEnforced, Detail: "none, bounding set empty"},
 		{Name: "no-new-privileges", State: api.StateEnforced},
 		seccompControl(t),
 		lsmControl(f),
-		{Name: "landlock", State: api.StateMissing, Detail: "this version of ccc does not apply it"},
+		landlockControl(landlock),
 		{Name: "read-only-root", State: api.StateEnforced},
 		{Name: "masked-paths", State: api.StateEnforced},
 		mountControl(want, f),
@@ -33,8 +34,8 @@ func posture(want engine.Container, f kernel.Facts, t policy.Terms) api.Posture 
 		pidsControl(want, f.Cgroup),
 		{Name: "tmp-size", State: api.StateEnforced, Detail: api.Bytes(want.Tmpfs[0].Size).String()},
 		{Name: "disk", State: api.StateMissing, Detail: "the workspace copy and the home volume are bounded by the disk alone"},
-		{Name: "lifetime", State: api.StateEnforced, Detail: t.Limits.TTL.String() + " after each start, ended by the engine's monitor"},
-		{Name: "idle-time", State: api.StateMissing, Detail: "this version of ccc does not end idle sessions"},
+		{Name: "lifetime", State: api.StateEnforced, Detail: t.Limits.TTL.String() + ", ended from inside by ccc-init, else by the engine's monitor"},
+		{Name: "idle-time", State: api.StateEnforced, Detail: t.Limits.Idle.String() + " without work, ended from inside by ccc-init"},
 		workspaceControl(t),
 		{Name: "hidden-files", State: api.StateMissing, Detail: "files such as .env are visible inside; keep them out of the project"},
 		{Name: "secrets", State: api.StateEnforced, Detail: "nothing of the host's environment, keyrings or sockets is inside"},
@@ -52,6 +53,27 @@ func seccompControl(t policy.Terms) api.Control {
 		}
 	}
 	return c
+}
+
+// landlockControl says what every command is held to: ccc-init refuses to become
+// one where the kernel does less.
+func landlockControl(abi int) api.Control {
+	const held = "each command writes only beneath the workspace, the home and the temporary directories"
+	switch {
+	case abi == 0:
+		return api.Control{Name: "landlock", State: api.StateMissing, Detail: "the kernel does not have it, or too old a version"}
+	case abi < guest.LandlockFull:
+		return api.Control{Name: "landlock", State: api.StateFallback, Detail: fmt.Sprintf("%s, but for what came after ABI %d: %s", held, abi, landlockLacks(abi))}
+	}
+	return api.Control{Name: "landlock", State: api.StateEnforced, Detail: held}
+}
+
+// landlockLacks names what an ABI does not restrict, see landlock(7).
+func landlockLacks(abi int) string {
+	if abi < 3 {
+		return "truncating files, and device control"
+	}
+	return "device control"
 }
 
 func lsmControl(f kernel.Facts) api.Control {

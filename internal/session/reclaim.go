@@ -97,23 +97,29 @@ func (c *Core) prune(ctx context.Context, req api.PruneRequest, done *api.Pruned
 	if err != nil {
 		return err
 	}
-	kept := map[api.ID]bool{}
+	kept, programs := map[api.ID]bool{}, map[string]bool{}
 	var errs []error
+	keep := func(in engine.Instance) {
+		kept[idOf(in)] = true
+		if t, err := termsOf(in); err == nil {
+			programs[t.Init] = true
+		}
+	}
 	for _, in := range all {
 		if !c.due(in, req.OlderThan) {
-			kept[idOf(in)] = true
+			keep(in)
 			continue
 		}
 		if !req.DryRun {
 			if err := c.removeInstance(ctx, in); err != nil {
 				errs = append(errs, err)
-				kept[idOf(in)] = true
+				keep(in)
 				continue
 			}
 		}
 		done.Sessions = append(done.Sessions, briefOf(in))
 	}
-	return errors.Join(append(errs, c.pruneLeftovers(ctx, kept, done))...)
+	return errors.Join(append(errs, c.pruneLeftovers(ctx, kept, done), c.prunePrograms(programs, done))...)
 }
 
 // due tells whether a session is to be pruned. A container that was made and
@@ -159,6 +165,23 @@ func (c *Core) pruneLeftovers(ctx context.Context, kept map[api.ID]bool, done *a
 	}
 	for _, id := range dirs {
 		remove(id, "directory "+string(id), func() error { return c.removeDirs(ctx, id) })
+	}
+	told, err := c.Guest.List()
+	for _, id := range told {
+		remove(id, "runtime directory "+string(id), func() error { return c.Guest.Remove(id) })
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+// prunePrograms removes the copies of ccc-init that no session was made with.
+func (c *Core) prunePrograms(used map[string]bool, done *api.Pruned) error {
+	unused, err := c.Guest.Unused(used)
+	errs := []error{err}
+	for _, digest := range unused {
+		done.Leftovers = append(done.Leftovers, "ccc-init "+digest)
+		if !done.DryRun {
+			errs = append(errs, c.Guest.Drop(digest))
+		}
 	}
 	return errors.Join(errs...)
 }

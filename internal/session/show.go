@@ -10,6 +10,7 @@ import (
 
 	"github.com/ccc-dev/ccc/internal/api"
 	"github.com/ccc-dev/ccc/internal/engine"
+	"github.com/ccc-dev/ccc/internal/guest"
 	"github.com/ccc-dev/ccc/internal/policy"
 	"github.com/ccc-dev/ccc/internal/spec"
 	"github.com/ccc-dev/ccc/internal/workspace"
@@ -94,7 +95,10 @@ func (c *Core) granted(in engine.Instance) (engine.Container, policy.Terms, erro
 	if err != nil {
 		return engine.Container{}, t, err
 	}
-	paths := spec.Paths{Upper: c.Dirs.Upper(t.ID), Work: c.Dirs.Work(t.ID)}
+	paths := spec.Paths{
+		Upper: c.Dirs.Upper(t.ID), Work: c.Dirs.Work(t.ID),
+		Init: c.Guest.Program(t.Init), Session: c.Guest.Dir(t.ID),
+	}
 	if t.Workspace == api.WorkspaceBind {
 		if paths.Guarded, _, err = workspace.Guarded(t.Project.Path); err != nil {
 			return engine.Container{}, t, err
@@ -163,8 +167,24 @@ func describe(in engine.Instance, now time.Time) api.Session {
 	if in.State == engine.InstanceExited {
 		code := in.ExitCode
 		s.ExitCode = &code
+		s.Ended = endingOf(in)
 	}
 	return s
+}
+
+// endingOf tells why the last run of a session ended.
+func endingOf(in engine.Instance) api.Ending {
+	switch {
+	case in.OOMKilled:
+		return api.EndedMemory
+	case in.ExitCode == guest.ExitIdle:
+		return api.EndedIdle
+	case in.ExitCode == guest.ExitLifetime || in.ExitCode < 0:
+		return api.EndedLifetime
+	case in.ExitCode == guest.ExitStopped:
+		return api.EndedStopped
+	}
+	return api.EndedFailed
 }
 
 // statusOf returns where a session is in its life.

@@ -310,9 +310,14 @@ var lies = map[string]struct {
 	"a mount on top of the workspace": {facts: func(f *kernel.Facts) {
 		f.Mounts = append(f.Mounts, kernel.Mount{Point: "/workspace", Type: "ext4"})
 	}, names: "workspace"},
-	"another file mounted": {facts: func(f *kernel.Facts) { at(f.Mounts, "/data").Ino++ }, names: "mount /data"},
-	"another device":       {facts: func(f *kernel.Facts) { at(f.Mounts, "/data").Dev++ }, names: "mount /data"},
-	"no configuration":     {instance: func(i *engine.Instance) { i.Spec = nil }, names: "configuration"},
+	"another first process":               {facts: func(f *kernel.Facts) { at(f.Mounts, "/.ccc/init").Ino++ }, names: "mount /.ccc/init"},
+	"a first process that can be written": {facts: func(f *kernel.Facts) { at(f.Mounts, "/.ccc/init").Options = []string{"rw"} }, names: "mount /.ccc/init"},
+	"no first process":                    {facts: func(f *kernel.Facts) { f.Mounts = without(f.Mounts, "/.ccc/init") }, names: "mount /.ccc/init"},
+	"the life of another":                 {facts: func(f *kernel.Facts) { at(f.Mounts, "/.ccc/session").Ino++ }, names: "mount /.ccc/session"},
+	"a life of its own":                   {facts: func(f *kernel.Facts) { at(f.Mounts, "/.ccc/session").Options = []string{"rw"} }, names: "mount /.ccc/session"},
+	"another file mounted":                {facts: func(f *kernel.Facts) { at(f.Mounts, "/data").Ino++ }, names: "mount /data"},
+	"another device":                      {facts: func(f *kernel.Facts) { at(f.Mounts, "/data").Dev++ }, names: "mount /data"},
+	"no configuration":                    {instance: func(i *engine.Instance) { i.Spec = nil }, names: "configuration"},
 	"another filter": {instance: func(i *engine.Instance) {
 		i.Spec.Linux.Seccomp.Syscalls = append(i.Spec.Linux.Seccomp.Syscalls, specs.LinuxSyscall{Names: []string{"unshare"}, Action: specs.ActAllow})
 	}, names: "unshare"},

@@ -38,21 +38,11 @@ var engineFiles = []string{
 	"/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/etc/passwd", "/etc/group", "/run/.containerenv", "/dev/shm",
 }
 
-// inits are the places where an engine mounts the small init program, and the
-// programs that it may be.
-var (
-	inits        = []string{"/run/podman-init", "/dev/init"}
-	initPrograms = []string{"catatonit", "tini", "tini-static", "podman-init"}
-)
-
 // addedByEngine tells whether a mount that nobody asked for is one of those.
 func addedByEngine(m specs.Mount) bool {
-	base := path.Base(m.Source)
 	switch {
 	case slices.Contains(engineFiles, m.Destination):
 		return strings.HasSuffix(m.Source, "/userdata/"+path.Base(m.Destination)) || m.Destination == "/dev/shm" && m.Type == "tmpfs"
-	case slices.Contains(inits, m.Destination):
-		return slices.Contains(initPrograms, base) && slices.Contains(m.Options, "ro")
 	case m.Destination == "/sys" && !slices.Contains(m.Options, "ro"):
 		return false
 	}
@@ -108,8 +98,8 @@ func checkProcess(want engine.Container, p *specs.Process) []Mismatch {
 		}
 	}
 	bad = append(bad, checkUser(want, p.User)...)
-	if n := len(p.Args) - len(want.Argv); n != 2 || !slices.Contains(inits, p.Args[0]) || !slices.Equal(p.Args[n:], want.Argv) {
-		bad = append(bad, Mismatch{"command", strings.Join(want.Argv, " ") + " below an init", strings.Join(p.Args, " ")})
+	if !slices.Equal(p.Args, want.Argv) {
+		bad = append(bad, Mismatch{"command", strings.Join(want.Argv, " "), strings.Join(p.Args, " ")})
 	}
 	if p.Cwd != want.Dir {
 		bad = append(bad, Mismatch{"working directory", want.Dir, p.Cwd})

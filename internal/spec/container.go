@@ -15,6 +15,7 @@ import (
 
 	"github.com/ccc-dev/ccc/internal/api"
 	"github.com/ccc-dev/ccc/internal/engine"
+	"github.com/ccc-dev/ccc/internal/guest"
 	"github.com/ccc-dev/ccc/internal/policy"
 )
 
@@ -30,6 +31,9 @@ const (
 	// shmSize and runSize bound the two small memory file systems.
 	shmSize = 64 << 20
 	runSize = 16 << 20
+	// backstop is how much longer than its life the engine's own monitor lets a
+	// session run. ccc-init ends it in time; this is for one that cannot.
+	backstop = time.Minute
 	// stopGrace is the time between SIGTERM and SIGKILL.
 	stopGrace = 5 * time.Second
 )
@@ -40,6 +44,9 @@ type Paths struct {
 	Upper, Work string
 	// Seccomp is the file of the system call filter.
 	Seccomp string
+	// Init is the file of the first process, Session the directory that tells it
+	// when the session ends.
+	Init, Session string
 	// Guarded are the existing paths below the project, relative to it, that a
 	// bind session may read and not write.
 	Guarded []string
@@ -63,9 +70,9 @@ func Container(g policy.Grant, p Paths, created time.Time, labels []api.Label) (
 		Name:     ContainerName(t.Name),
 		Image:    t.ImageID,
 		Hostname: "ccc",
-		// The first process only keeps the session alive; the engine's init
-		// above it reaps what commands leave behind.
-		Argv: []string{"sleep", "infinity"},
+		// The first process reaps what commands leave behind and ends the session
+		// when its time has come; no program on the host has to run for it.
+		Argv: guest.PID1Argv(Writable(t)),
 		Env:  environment(g.Env()),
 		// An explicit directory keeps the engine from creating the image's own
 		// WORKDIR through a symbolic link on the host (CVE-2026-55686).
@@ -88,16 +95,32 @@ func Container(g policy.Grant, p Paths, created time.Time, labels []api.Label) (
 			// A core file would put a session's memory on the host's disk.
 			"CORE": 0,
 		},
-		Timeout:   t.Limits.TTL.Std(),
+		Timeout:   t.Limits.TTL.Std() + backstop,
 		StopGrace: stopGrace,
 	}
 	c.Overlays, c.Binds = projectMounts(t, p)
+	c.Binds = append(c.Binds,
+		engine.Bind{Source: p.Init, Target: guest.Path},
+		engine.Bind{Source: p.Session, Target: guest.SessionDir},
+	)
 	for _, m := range t.Mounts {
 		c.Binds = append(c.Binds, engine.Bind{Source: m.Path, Target: m.Target, Writable: m.Writable})
 	}
 	var err error
 	c.Labels, err = sessionLabels(t, created, labels)
 	return c, err
+}
+
+// Writable returns the paths beneath which a session's commands may write.
+// Landlock holds them to these, wherever else a mount may be writable.
+func Writable(t policy.Terms) []string {
+	paths := []string{WorkDir, HomeDir, "/tmp", "/run", "/dev/shm"}
+	for _, m := range t.Mounts {
+		if m.Writable {
+			paths = append(paths, m.Target)
+		}
+	}
+	return paths
 }
 
 // projectMounts returns how the project appears.

@@ -33,7 +33,7 @@ func grant(t *testing.T, level api.Level, change func(*policy.Input)) policy.Gra
 		t.Fatal(err)
 	}
 	in := policy.Input{
-		ID: "0123456789ab", Level: l, ImageID: strings.Repeat("a", 64),
+		ID: "0123456789ab", Level: l, ImageID: strings.Repeat("a", 64), Init: strings.Repeat("b", 64),
 		Request:  api.CreateRequest{Name: "demo", Image: "localhost/ccc-session:latest"},
 		Project:  policy.Place{Asked: ".", Path: "/home/u/src/p", Dev: 1, Ino: 2, Dir: true},
 		Ground:   policy.Ground{Home: "/home/u"},
@@ -58,7 +58,7 @@ var cases = map[string]struct {
 	"standard": {level: "standard", change: func(*policy.Input) {}, paths: overlay},
 	"trusted":  {level: "trusted", change: func(*policy.Input) {}, paths: overlay},
 	"bind": {level: "standard", change: func(i *policy.Input) { i.Request.Workspace = api.WorkspaceBind },
-		paths: spec.Paths{Guarded: []string{".claude/settings.json", ".envrc", ".git"}}},
+		paths: spec.Paths{Init: overlay.Init, Session: overlay.Session, Guarded: []string{".claude/settings.json", ".envrc", ".git"}}},
 	"everything": {level: "standard", change: func(i *policy.Input) {
 		i.Request.Limits = api.Limits{Memory: 512 << 20, CPUs: 500, PIDs: 100, NoFile: 256, Tmp: 64 << 20, TTL: api.Duration(90 * time.Minute)}
 		i.Request.Env = []api.EnvVar{{Key: "EDITOR", Value: "vi"}, {Key: "PATH", Value: "/opt/bin:/bin"}}
@@ -68,7 +68,10 @@ var cases = map[string]struct {
 	}, paths: overlay, labels: []api.Label{{Key: "team", Value: `a "b", c=d`}}},
 }
 
-var overlay = spec.Paths{Upper: "/state/sessions/0123456789ab/upper", Work: "/state/sessions/0123456789ab/work"}
+var overlay = spec.Paths{
+	Upper: "/state/sessions/0123456789ab/upper", Work: "/state/sessions/0123456789ab/work",
+	Init: "/state/init/bb", Session: "/run/sessions/0123456789ab",
+}
 
 func TestContainer(t *testing.T) {
 	for name, c := range cases {

@@ -133,7 +133,7 @@ func (r *rig) wanted() engine.Container {
 	r.Helper()
 	return engine.Container{
 		Name: unique(), Image: r.image(), Hostname: "box",
-		Argv: []string{"sleep", "infinity"}, Env: map[string]string{"PATH": path, "HOME": "/home/agent"},
+		Argv: []string{"sleep", "infinity"}, Reap: true, Env: map[string]string{"PATH": path, "HOME": "/home/agent"},
 		Dir: "/workspace", UID: 1000, GID: 1000,
 		Tmpfs:   []engine.Tmpfs{{Target: "/tmp", Size: 1 << 20, Mode: 0o777 | fs.ModeSticky, NoExec: true}},
 		ShmSize: 1 << 20, Memory: 256 << 20, CPUs: 1000, PIDs: 64,

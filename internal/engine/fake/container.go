@@ -8,6 +8,7 @@ import (
 
 	"github.com/ccc-dev/ccc/internal/api"
 	"github.com/ccc-dev/ccc/internal/engine"
+	"github.com/ccc-dev/ccc/internal/guest"
 )
 
 // container is a container as it is stored.
@@ -27,8 +28,9 @@ type run struct {
 	// After is how long the process runs by itself; negative means forever.
 	After time.Duration
 	Code  int
-	// Stubborn tells that it ignores SIGTERM.
-	Stubborn bool
+	// Stubborn tells that it ignores SIGTERM, Graceful that it ends by itself
+	// when it gets one.
+	Stubborn, Graceful bool
 	// Stopped is when somebody ended it; zero if nobody did.
 	Stopped time.Time
 }
@@ -46,8 +48,11 @@ func (r run) end(now time.Time, timeout time.Duration) (at time.Time, code int, 
 	}
 	if !r.Stopped.IsZero() && !r.Stopped.After(at) {
 		at, code = r.Stopped, 128+15
-		if r.Stubborn {
+		switch {
+		case r.Stubborn:
 			code = 128 + 9
+		case r.Graceful:
+			code = guest.ExitStopped
 		}
 	}
 	return at, code, !now.Before(at)

@@ -63,7 +63,7 @@ const imageName = "localhost/test:1"
 // wanted returns a container.
 func wanted(image string) engine.Container {
 	return engine.Container{
-		Name: "box", Image: image, Argv: []string{"sleep", "infinity"}, Env: map[string]string{"PATH": "/bin"}, Dir: "/workspace",
+		Name: "box", Image: image, Argv: []string{"sleep", "infinity"}, Reap: true, Env: map[string]string{"PATH": "/bin"}, Dir: "/workspace",
 		UID: 1000, GID: 1000, Memory: 1 << 20, CPUs: 1000, PIDs: 10, Timeout: time.Hour,
 		Homes: []engine.Home{{Volume: "home", Target: "/home/agent"}}, Labels: map[string]string{engine.LabelSchema: "1"},
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ccc-dev/ccc/internal/api"
 	"github.com/ccc-dev/ccc/internal/engine"
+	"github.com/ccc-dev/ccc/internal/guest"
 	"golang.org/x/sys/unix"
 )
 
@@ -55,7 +56,7 @@ func plan(c engine.Container, files map[string]engine.File) (run, error) {
 		return r, err
 	}
 	code, err := p.run(c.Argv)
-	r.Code, r.After, r.Stubborn = code, clock, p.stubborn
+	r.Code, r.After, r.Stubborn, r.Graceful = code, clock, p.stubborn, p.graceful
 	if err != nil {
 		r.After = -1
 	}
@@ -95,6 +96,7 @@ func newProgram(c engine.Container, files map[string]engine.File) *program {
 	}
 	env["HOSTNAME"] = c.Hostname
 	return &program{
+		guest: slices.ContainsFunc(c.Binds, func(b engine.Bind) bool { return b.Target == guest.Path }),
 		files: files, env: env, dir: c.Dir, uid: c.UID, gid: c.GID, hostname: c.Hostname,
 		size: func() (api.Size, bool) { return api.Size{}, false },
 	}
@@ -122,7 +124,10 @@ type execution struct {
 
 // running lists the processes in a container.
 func (e *Engine) running(c container) []string {
-	lines := []string{processLine(1, c.Wanted.UID, append([]string{"/run/podman-init", "--"}, c.Wanted.Argv...)), processLine(2, c.Wanted.UID, c.Wanted.Argv)}
+	lines := []string{processLine(1, c.Wanted.UID, first(c.Wanted))}
+	if c.Wanted.Reap {
+		lines = append(lines, processLine(2, c.Wanted.UID, c.Wanted.Argv))
+	}
 	list, err := all[execution](e, execs)
 	if err != nil {
 		return lines

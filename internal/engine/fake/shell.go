@@ -15,6 +15,7 @@ import (
 
 	"github.com/ccc-dev/ccc/internal/api"
 	"github.com/ccc-dev/ccc/internal/engine"
+	"github.com/ccc-dev/ccc/internal/guest"
 )
 
 // program is a process of a container, interpreted. What it does is what the
@@ -35,8 +36,11 @@ type program struct {
 	size func() (s api.Size, ok bool)
 	// processes lists what runs in the container.
 	processes func() []string
-	// stubborn tells that the program ignores SIGTERM from here on.
-	stubborn bool
+	// guest tells that ccc-init is mounted.
+	guest bool
+	// stubborn tells that the program ignores SIGTERM from here on, graceful
+	// that it then ends by itself.
+	stubborn, graceful bool
 	// left tells that a shell was told to exit.
 	left bool
 }
@@ -81,6 +85,9 @@ type command func(*program, []string) (int, error)
 // find returns the command that a name stands for; else the code with which a
 // shell would say why there is none.
 func (p *program) find(name string) (c command, code int) {
+	if p.guest && name == guest.Path {
+		return (*program).cccInit, 0
+	}
 	if strings.Contains(name, "/") {
 		if !path.IsAbs(name) {
 			name = path.Join(p.dir, name)
@@ -113,6 +120,20 @@ func (p *program) run(argv []string) (int, error) {
 		return p.complain(code, "%s: permission denied", argv[0])
 	}
 	return run(p, argv[1:])
+}
+
+// cccInit is as much of ccc-init as needs no kernel: the first process that
+// stays, and the shim that becomes its command. It does not end a session.
+func (p *program) cccInit(args []string) (int, error) {
+	if len(args) > 0 && args[0] == guest.ModePID1 {
+		p.graceful = true
+		return 0, p.wait(-1)
+	}
+	end := slices.Index(args, guest.EndOfFlags)
+	if end < 0 || args[0] != guest.ModeExec || end+1 == len(args) {
+		return p.complain(guest.ExitRefused, "ccc-init: error: not a call of the fake's")
+	}
+	return p.run(args[end+1:])
 }
 
 func (p *program) complain(code int, format string, args ...any) (int, error) {

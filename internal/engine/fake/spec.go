@@ -44,7 +44,7 @@ func Spec(c engine.Container) *specs.Spec {
 		Version: "1.0.2",
 		Process: &specs.Process{
 			User:            specs.User{UID: c.UID, GID: c.GID, Umask: &umask, AdditionalGids: []uint32{c.GID}},
-			Args:            append([]string{"/run/podman-init", "--"}, c.Argv...),
+			Args:            first(c),
 			Env:             env,
 			Cwd:             c.Dir,
 			Capabilities:    &specs.LinuxCapabilities{},
@@ -61,6 +61,14 @@ func Spec(c engine.Container) *specs.Spec {
 	return s
 }
 
+// first returns the command of the first process.
+func first(c engine.Container) []string {
+	if c.Reap {
+		return append([]string{"/run/podman-init", "--"}, c.Argv...)
+	}
+	return c.Argv
+}
+
 // mounts returns what is mounted: what every container has, then c's own. Podman
 // adds /etc/passwd and /etc/group only where the image does not know the user.
 func mounts(c engine.Container) []specs.Mount {
@@ -70,11 +78,13 @@ func mounts(c engine.Container) []specs.Mount {
 		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "noexec", "strictatime", "mode=755", "size=65536k"}},
 		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
 		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
-		{Destination: "/run/podman-init", Type: "bind", Source: "/usr/libexec/podman/catatonit", Options: []string{"bind", "ro", "rprivate"}},
 		{Destination: "/etc/hostname", Type: "bind", Source: "/fake/userdata/hostname", Options: []string{"bind", "rprivate", "ro", "nosuid", "noexec", "nodev"}},
 		{Destination: "/etc/passwd", Type: "bind", Source: "/fake/userdata/passwd", Options: []string{"bind", "rprivate", "ro", "nosuid", "noexec", "nodev"}},
 		{Destination: "/etc/group", Type: "bind", Source: "/fake/userdata/group", Options: []string{"bind", "rprivate", "ro", "nosuid", "noexec", "nodev"}},
 		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"rprivate", "nosuid", "noexec", "nodev", "relatime", "ro"}},
+	}
+	if c.Reap {
+		list = append(list, specs.Mount{Destination: "/run/podman-init", Type: "bind", Source: "/usr/libexec/podman/catatonit", Options: []string{"bind", "ro", "rprivate"}})
 	}
 	if !slices.ContainsFunc(c.Tmpfs, func(t engine.Tmpfs) bool { return t.Target == "/run" }) {
 		list = append(list, specs.Mount{

@@ -102,6 +102,7 @@ func (r *real) raw(method, path string, body any, out any) int {
 // wanted returns a container that sleeps.
 func (r *real) wanted() engine.Container {
 	c := least()
+	c.Reap = true
 	c.Name, c.Image, c.Argv, c.Dir = "ccc-podmantest-"+strconv.FormatInt(time.Now().UnixNano(), 36), r.image, []string{"sleep", "infinity"}, "/workspace"
 	c.Hostname, c.Env = "box", map[string]string{"PATH": "/bin", "HOME": "/home/agent"}
 	c.Memory, c.CPUs, c.PIDs, c.Timeout, c.ShmSize = 256<<20, 1000, 64, time.Hour, 1<<20

@@ -103,8 +103,7 @@ func basic(c engine.Container) specgen.ContainerBasicConfig {
 func storage(s *specgen.ContainerStorageConfig, c engine.Container) {
 	// An image's volumes would be writable places that nobody asked for.
 	s.ImageVolumeMode = "ignore"
-	// catatonit as the first process reaps orphans and passes signals on.
-	s.Init = yes()
+	s.Init = &c.Reap
 	s.WorkDir = c.Dir
 	s.CreateWorkingDir = no()
 	s.IpcNS = specgen.Namespace{NSMode: specgen.Private}

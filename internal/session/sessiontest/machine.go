@@ -38,6 +38,8 @@ type Machine struct {
 	// of a container: they make them lie.
 	Instance func(*engine.Instance)
 	Facts    func(*kernel.Facts)
+	// ABI is the kernel's Landlock ABI; that of Linux 6.10 after [OpenMachine].
+	ABI int
 
 	mu   sync.Mutex
 	pids map[int]engine.Instance
@@ -60,7 +62,7 @@ func OpenMachine(dir string, now func() time.Time) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{Engine: e, pids: map[int]engine.Instance{}, made: map[string]*specs.Spec{}, mounted: map[string]map[string]*os.File{}}
+	m := &Machine{Engine: e, ABI: 5, pids: map[int]engine.Instance{}, made: map[string]*specs.Spec{}, mounted: map[string]map[string]*os.File{}}
 	e.Fault = m.step
 	return m, nil
 }
@@ -303,6 +305,28 @@ func (m *Machine) Entries(pid int, dir string, most int) (seen []kernel.Entry, e
 	})
 	return seen, err
 }
+
+// Identity implements [session.Kernel].
+func (m *Machine) Identity(pid int, file string) (dev, ino uint64, err error) {
+	err = m.around("Identity", func() error {
+		in, ok := m.instance(pid)
+		if !ok || in.Spec == nil {
+			return unix.ESRCH
+		}
+		for _, mount := range in.Spec.Mounts {
+			var st unix.Stat_t
+			if mount.Destination == file && m.stat(in.ID, mount.Source, &st) == nil {
+				dev, ino = st.Dev, st.Ino
+				return nil
+			}
+		}
+		return unix.ENOENT
+	})
+	return dev, ino, err
+}
+
+// Landlock implements [session.Kernel].
+func (m *Machine) Landlock() int { return m.ABI }
 
 // path returns a path to what a mount source led to when it was mounted.
 func (m *Machine) path(id, source string) string {

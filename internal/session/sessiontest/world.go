@@ -22,6 +22,7 @@ import (
 	"github.com/ccc-dev/ccc/internal/audit"
 	"github.com/ccc-dev/ccc/internal/engine"
 	"github.com/ccc-dev/ccc/internal/engine/fake"
+	"github.com/ccc-dev/ccc/internal/guest"
 	"github.com/ccc-dev/ccc/internal/image"
 	"github.com/ccc-dev/ccc/internal/policy"
 	"github.com/ccc-dev/ccc/internal/profile"
@@ -68,6 +69,10 @@ func Open(ctx context.Context, dir string, now func() time.Time) (*World, error)
 			Image: image.DefaultName, Level: "standard", Workspace: api.WorkspaceOverlay, MaxSessions: 128,
 		},
 		Clock: now, Random: Random, Dir: w.Project,
+		Guest: session.Guest{
+			Source: w.Init(), Programs: filepath.Join(w.State, "init"), Dirs: filepath.Join(w.Runtime, "sessions"),
+			Boottime: guest.Boottime,
+		},
 		Seccomp: func(name string) (string, error) {
 			filter, err := seccomp.Profile(name)
 			if err != nil {
@@ -109,6 +114,11 @@ func (w *World) furnish() error {
 			return err
 		}
 	}
+	if _, err := os.Lstat(w.Init()); err != nil {
+		if err := os.WriteFile(w.Init(), []byte("ccc-init"), 0o700); err != nil { //nolint:gosec // a program
+			return err
+		}
+	}
 	for name, text := range map[string]string{"README": "a project\n", "src/main.c": "int main(void) { return 0; }\n", ".git/config": "[core]\n", ".envrc": "\n"} {
 		file := filepath.Join(w.Project, name)
 		if _, err := os.Lstat(file); err == nil {
@@ -120,6 +130,9 @@ func (w *World) furnish() error {
 	}
 	return nil
 }
+
+// Init is the installed ccc-init: a file that the fake engine takes for it.
+func (w *World) Init() string { return filepath.Join(w.Dir, "ccc-init") }
 
 // AddImage gives an engine the default session image, unless it has it.
 func AddImage(ctx context.Context, e *fake.Engine) error {
@@ -153,7 +166,7 @@ func (w *World) Left() ([]string, error) {
 	var left []string
 	for _, dir := range []string{
 		filepath.Join(w.Engine, "containers"), filepath.Join(w.Engine, "volumes"), filepath.Join(w.Engine, "execs"),
-		filepath.Join(w.State, "sessions"), filepath.Join(w.Runtime, "making"),
+		filepath.Join(w.State, "sessions"), filepath.Join(w.Runtime, "making"), filepath.Join(w.Runtime, "sessions"),
 	} {
 		entries, err := os.ReadDir(dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
