@@ -134,6 +134,7 @@ func (r *run) posture(p api.Posture) error {
 var colours = map[string]string{
 	string(api.StateEnforced): "32", string(api.StateFallback): "33", string(api.StateMissing): "31",
 	string(probe.OK): "32", string(probe.Warn): "33", string(probe.Fail): "31",
+	"pass": "32", "unknown": "31",
 }
 
 // states prints a table whose rows begin with a state, in colour on a terminal.
