@@ -29,11 +29,12 @@ GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)-$(shell $(GO) env GOVERSI
 # the exceptions of another tree do not match: each tree remembers its own.
 export GOLANGCI_LINT_CACHE := $(CURDIR)/build/lint
 
-SCRIPTS := .ci/run $(wildcard testdata/lab/* testdata/demo) profiles/image/customize \
+SCRIPTS := .ci/run $(wildcard testdata/lab/* testdata/demo) testdata/selinux/fetch profiles/image/customize \
 	$(addprefix testdata/machine/,build boot run guest disk/customize disk/kernel-source)
 TALLY := build/tally
-# Tests that need a world of their own: test-podman and test-machine run them.
-ELSEWHERE := ^Test(Podman|Machine)
+# Tests that need a world of their own: test-podman, test-machine and test-selinux
+# run them.
+ELSEWHERE := ^Test(Podman|Machine|SELinux)
 
 .PHONY: help
 help: ## List the targets
@@ -58,15 +59,22 @@ image: ## Build the session image, unless it is there
 	testdata/lab/run bin/ccc image build
 
 .PHONY: test
-test: ## All tests: in memory, then against real rootless Podman
+test: ## All tests: in memory, then against a real SELinux policy and rootless Podman
 	@rm -rf $(TALLY)
 	@$(MAKE) test-unit
+	@$(MAKE) test-selinux
 	@$(MAKE) test-podman
 
 .PHONY: test-unit
 test-unit: ## The tests that need no Podman
 	$(GO) vet ./...
 	$(GO) test -v -skip '$(ELSEWHERE)' ./... 2>&1 | testdata/lab/tally unit $(TALLY)/unit
+
+.PHONY: test-selinux
+test-selinux: ## Compile and link the SELinux module into a real policy (RUN=regexp)
+	testdata/lab/setup mmdebstrap bzip2
+	policy=$$(testdata/selinux/fetch) && CCC_TEST_SELINUX=$$policy \
+		$(GO) test -v -count=1 -run '$(or $(RUN),^TestSELinux)' ./profiles 2>&1 | testdata/lab/tally --strict selinux $(TALLY)/selinux
 
 .PHONY: test-podman
 test-podman: ## The tests against real rootless Podman (RUN=regexp for some)
