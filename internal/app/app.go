@@ -74,6 +74,7 @@ func (a *App) program() *cli.Program {
 		Recorder: a.recorder,
 		Images:   a.images,
 		Doctor:   a.doctor,
+		Levels:   a.levels, Self: self(), UID: os.Getuid(),
 	}
 }
 
@@ -182,13 +183,10 @@ func (a *App) recording(ctx context.Context, c *config.Config) (*session.Core, e
 		return nil, fmt.Errorf("find the working directory: %w", err)
 	}
 	return &session.Core{
-		Audit:   log,
-		Dirs:    workspace.Dirs{Root: filepath.Join(d.state, "sessions")},
-		Intents: session.Intents{Dir: filepath.Join(d.runtime, "making")},
-		Levels: []profile.Source{
-			{FS: os.DirFS(d.config), Dir: "profiles", Label: d.config + "/"},
-			{FS: profiles.Levels, Dir: "levels", Label: "shipped "},
-		},
+		Audit:    log,
+		Dirs:     workspace.Dirs{Root: filepath.Join(d.state, "sessions")},
+		Intents:  session.Intents{Dir: filepath.Join(d.runtime, "making")},
+		Levels:   levels(d.config),
 		Ceilings: ceilings(c), Ground: d.ground(c), Defaults: defaults(c),
 		Clock: time.Now, Settle: 3 * time.Second, Random: random, Kernel: read, Dir: wd,
 		Guest: session.Guest{
@@ -197,6 +195,33 @@ func (a *App) recording(ctx context.Context, c *config.Config) (*session.Core, e
 		},
 		Seccomp: func(name string) (string, error) { return deliver(filepath.Join(d.runtime, "seccomp"), name) },
 	}, nil
+}
+
+// levels returns where policy levels are looked for. Without a home there are
+// the shipped ones: root installs profiles, too.
+func (a *App) levels() ([]profile.Source, error) {
+	home, err := a.home()
+	if err != nil {
+		return levels("")[1:], nil //nolint:nilerr // see above
+	}
+	return levels(filepath.Join(a.base("XDG_CONFIG_HOME", home, ".config"), "ccc")), nil
+}
+
+// levels returns the places of policy levels, the user's own first.
+func levels(config string) []profile.Source {
+	return []profile.Source{
+		{FS: os.DirFS(config), Dir: "profiles", Label: config + "/"},
+		{FS: profiles.Levels, Dir: "levels", Label: "shipped "},
+	}
+}
+
+// self returns the path of this program, or its name where that is not known.
+func self() string {
+	p, err := os.Executable()
+	if err != nil {
+		return "ccc"
+	}
+	return p
 }
 
 // images returns the builder of session images.

@@ -21,16 +21,25 @@ type dirs struct {
 	home, config, state, data, runtime string
 }
 
-// dirs returns the user's directories. The home is the one that the password
-// database has: HOME can be set to anything, and what it protects depends on it.
-func (a *App) dirs() (dirs, error) {
+// home returns the user's home directory, the one that the password database
+// has: HOME can be set to anything, and what it protects depends on it.
+func (a *App) home() (string, error) {
 	home := a.Home
 	if u, err := user.Current(); home == "" && err == nil {
 		home = u.HomeDir
 	}
 	home = cmp.Or(home, a.env("HOME"))
 	if !filepath.IsAbs(home) {
-		return dirs{}, &api.Error{Kind: api.KindUnavailable, Msg: "the home directory is not known", Hint: "export HOME=/home/you"}
+		return "", &api.Error{Kind: api.KindUnavailable, Msg: "the home directory is not known", Hint: "export HOME=/home/you"}
+	}
+	return home, nil
+}
+
+// dirs returns the user's directories.
+func (a *App) dirs() (dirs, error) {
+	home, err := a.home()
+	if err != nil {
+		return dirs{}, err
 	}
 	run := a.env("XDG_RUNTIME_DIR")
 	if err := private(run); err != nil {

@@ -19,9 +19,11 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ccc-dev/ccc/internal/api"
+	"github.com/ccc-dev/ccc/internal/apparmor"
 	"github.com/ccc-dev/ccc/internal/config"
 	"github.com/ccc-dev/ccc/internal/image"
 	"github.com/ccc-dev/ccc/internal/probe"
+	"github.com/ccc-dev/ccc/internal/profile"
 	"github.com/ccc-dev/ccc/internal/session"
 )
 
@@ -50,6 +52,13 @@ type Program struct {
 	Images func(context.Context, Global) (image.Builder, error)
 	// Doctor returns the checks of this host.
 	Doctor func(Global) probe.Host
+	// Levels returns where policy levels are looked for, in order.
+	Levels func() ([]profile.Source, error)
+	// AppArmor is what the host has of it.
+	AppArmor apparmor.Host
+	// Self is the path of this program, UID its user.
+	Self string
+	UID  int
 }
 
 // Terminal is what the command line needs of a terminal.

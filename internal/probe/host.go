@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ccc-dev/ccc/internal/api"
+	"github.com/ccc-dev/ccc/internal/apparmor"
 	"github.com/ccc-dev/ccc/internal/engine"
 )
 
@@ -52,6 +53,8 @@ type Host struct {
 	Engine func(context.Context) (engine.Engine, error)
 	// Image is the default session image.
 	Image string
+	// AppArmor is what the host has of it.
+	AppArmor apparmor.Host
 	// Audit checks the audit log and says what it found.
 	Audit func() (string, error)
 }
@@ -189,7 +192,7 @@ func (h Host) engine(ctx context.Context) []Finding {
 	if !info.Rootless {
 		all = append(all, fail("rootless", "use your own Podman: systemctl --user start podman.socket", "the engine runs as root"))
 	}
-	all = append(all, cgroups(info), storage(info), seccomp(info), lsm(info), kernelFloor(info))
+	all = append(all, cgroups(info), storage(info), seccomp(info), h.lsm(info), kernelFloor(info))
 	return append(all, h.image(ctx, e))
 }
 
@@ -228,13 +231,6 @@ func seccomp(info engine.Host) Finding {
 		return fail("seccomp", "install a kernel with CONFIG_SECCOMP_FILTER", "the engine cannot filter system calls")
 	}
 	return ok("seccomp", "available")
-}
-
-func lsm(info engine.Host) Finding {
-	if info.SELinux {
-		return ok("security module", "SELinux")
-	}
-	return warn("security module", "none yet: this version of ccc ships no AppArmor profile", "sessions are confined by no security module")
 }
 
 // kernelFloor compares the kernel with the oldest that does everything: 5.13

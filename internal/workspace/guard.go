@@ -22,6 +22,10 @@ var guarded = []string{
 	".claude/settings.json", ".claude/settings.local.json", ".claude/hooks", ".cursor", ".zed", ".ccc.yaml",
 }
 
+// GuardedNames returns the guarded paths, relative to the project. The AppArmor
+// profile of a live workspace is made from them.
+func GuardedNames() []string { return slices.Clone(guarded) }
+
 // Guarded returns the guarded paths that exist below the project, relative to
 // it and sorted, and tells whether others of them do not exist: those cannot be
 // mounted read-only.
