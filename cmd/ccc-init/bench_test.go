@@ -23,7 +23,7 @@ func BenchmarkExec(b *testing.B) {
 		argv []string
 	}{
 		{"direct", []string{"/bin/true"}},
-		{"shim", append([]string{init}, guest.ExecArgv([]string{"/tmp", "/run", "/dev/shm", "/home", "/var/tmp"}, 0, []string{"/bin/true"})[1:]...)},
+		{"shim", append([]string{init}, guest.ExecArgv(guest.Bounds{Write: []string{"/tmp", "/run", "/dev/shm", "/home", "/var/tmp"}, Processes: 4096}, []string{"/bin/true"})[1:]...)},
 		{"shim-bare", []string{init, guest.ModeExec, guest.EndOfFlags, "/bin/true"}},
 		{"catatonit", []string{"catatonit", "--", "/bin/true"}},
 	}

@@ -72,7 +72,7 @@ var hardened = []string{
 // run starts a container with ccc-init as its first process.
 func run(t testing.TB, life guest.Life, options ...string) *container {
 	t.Helper()
-	return runArgv(t, life, guest.PID1Argv(writable), options...)
+	return runArgv(t, life, guest.PID1Argv(guest.Bounds{Write: writable}), options...)
 }
 
 // runArgv starts a container with another first process.
@@ -130,7 +130,7 @@ func (c *container) bare(argv ...string) (string, int) {
 }
 
 func (c *container) confined(argv ...string) (string, int) {
-	return c.bare(guest.ExecArgv(writable, 0, argv)...)
+	return c.bare(guest.ExecArgv(guest.Bounds{Write: writable}, argv)...)
 }
 
 // wait waits for the end of the first process and returns its exit code.
@@ -234,7 +234,7 @@ func TestPodmanEndsByItself(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := run(t, end.life())
-			podman(t, slices.Concat([]string{"exec", "--detach", c.name}, guest.ExecArgv(writable, 0, []string{"sleep", "1000"}))...)
+			podman(t, slices.Concat([]string{"exec", "--detach", c.name}, guest.ExecArgv(guest.Bounds{Write: writable}, []string{"sleep", "1000"}))...)
 			if code := c.wait(); code != end.code || !strings.Contains(c.said(), end.said) {
 				t.Errorf("exit code %d, said %q", code, c.said())
 			}
@@ -288,7 +288,7 @@ func TestPodmanStop(t *testing.T) {
 			c := run(t, within(time.Hour))
 			pid := c.pid()
 			if script != "" {
-				podman(t, slices.Concat([]string{"exec", "--detach", c.name}, guest.ExecArgv(writable, 0, []string{"sh", "-c", script}))...)
+				podman(t, slices.Concat([]string{"exec", "--detach", c.name}, guest.ExecArgv(guest.Bounds{Write: writable}, []string{"sh", "-c", script}))...)
 			}
 			if strings.Contains(script, "ready") {
 				for _, code := c.bare("ls", "/tmp/ready"); code != 0; _, code = c.bare("ls", "/tmp/ready") {
@@ -355,7 +355,7 @@ func TestPodmanExec(t *testing.T) {
 			t.Errorf("%q: exit code %d, said %q; want %d, %q", e.argv, code, said, e.code, e.said)
 		}
 	}
-	report, code := c.bare(guest.ReportArgv(writable)...)
+	report, code := c.bare(guest.ReportArgv(guest.Bounds{Write: writable})...)
 	for _, want := range []string{"outside_writes denied", "pid1 ok", "no_new_privs 1", "seccomp 2"} {
 		if !slices.Contains(strings.Split(report, "\n"), want) {
 			t.Errorf("exit code %d, report without %q:\n%s", code, want, report)
@@ -365,7 +365,7 @@ func TestPodmanExec(t *testing.T) {
 
 func TestPodmanTerminal(t *testing.T) {
 	c := run(t, within(time.Hour))
-	argv := guest.ExecArgv(writable, 0, []string{"sh", "-ic", `stty size; echo to-terminal >/dev/tty; sleep 100 & kill %1 && echo jobs-work; stty -echo; tty; cat </dev/null >"$(tty)"`})
+	argv := guest.ExecArgv(guest.Bounds{Write: writable}, []string{"sh", "-ic", `stty size; echo to-terminal >/dev/tty; sleep 100 & kill %1 && echo jobs-work; stty -echo; tty; cat </dev/null >"$(tty)"`})
 	cmd := exec.Command("podman", slices.Concat([]string{"exec", "--tty", "--interactive", c.name}, argv)...)
 	person, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 33, Cols: 99})
 	if err != nil {

@@ -360,6 +360,7 @@ func (l *lab) present() map[string]bool {
 	for _, dir := range []string{
 		filepath.Join(storage, "overlay"), filepath.Join(storage, "overlay-containers"), filepath.Join(storage, "volumes"),
 		filepath.Join(run, "containers", "overlay-containers"), filepath.Join(run, "crun"), filepath.Join(run, "ccc", "making"),
+		filepath.Join(run, "ccc", "sessions"),
 		filepath.Join(l.state, "ccc", "sessions"),
 	} {
 		entries, err := os.ReadDir(dir)

@@ -16,6 +16,7 @@ import (
 	"github.com/ccc-dev/ccc/internal/audit"
 	"github.com/ccc-dev/ccc/internal/engine"
 	"github.com/ccc-dev/ccc/internal/engine/podman"
+	"github.com/ccc-dev/ccc/internal/guest"
 	"github.com/ccc-dev/ccc/internal/kernel"
 	"github.com/ccc-dev/ccc/internal/policy"
 	"github.com/ccc-dev/ccc/internal/profile"
@@ -341,6 +342,10 @@ func TestPodmanSwappedProject(t *testing.T) {
 				Levels: []profile.Source{{FS: profiles.Levels, Dir: "levels"}}, Ground: policy.Ground{Home: os.Getenv("HOME")},
 				Defaults: session.Defaults{Image: testImage, Level: "standard"},
 				Clock:    time.Now, Random: sessiontest.Random, Dir: l.project,
+				Guest: session.Guest{
+					Source: l.bin + "-init", Programs: filepath.Join(l.state, "ccc", "init"), Dirs: filepath.Join(runtime, "sessions"),
+					Boottime: guest.Boottime,
+				},
 				Seccomp: func(name string) (string, error) {
 					filter, err := seccomp.Profile(name)
 					if err != nil {

@@ -69,6 +69,8 @@ const (
 	FlagSession = "--session"
 	// FlagWrite takes a path beneath which may be written; it may be repeated.
 	FlagWrite = "--write"
+	// FlagProcesses takes the limit of processes.
+	FlagProcesses = "--processes"
 	// FlagRequire takes the Landlock ABI below which ccc-init refuses.
 	FlagRequire = "--require-landlock"
 	// FlagAnnounce tells the first process that somebody came, so that the idle
@@ -81,46 +83,63 @@ const (
 	EndOfFlags = "--"
 )
 
+// Bounds are what ccc-init holds itself and every command to.
+type Bounds struct {
+	// Write are the absolute paths beneath which commands may write. ccc-init
+	// refuses if one of them is not there.
+	Write []string
+	// Processes is how many processes and threads the session may have
+	// (RLIMIT_NPROC, getrlimit(2)); zero leaves what there is. It is set from
+	// inside: the kernel counts it in each user namespace, and takes the limit
+	// of the process that made one as the most for all that lie below. Set by the
+	// OCI runtime, it would bound all sessions of a user together.
+	Processes uint64
+	// Landlock is the Landlock ABI below which a command is refused; zero takes
+	// what there is. The first process takes what there is in any case.
+	Landlock int
+}
+
 // PID1Argv returns the command of a session's first process, which finds its
-// life file in SessionDir. write are the absolute paths beneath which sessions
-// may write; the process refuses to start if one of them is not there.
-func PID1Argv(write []string) []string {
-	return append([]string{Path, ModePID1, FlagSession, SessionDir}, writeFlags(write)...)
+// life file in SessionDir.
+func PID1Argv(b Bounds) []string {
+	b.Landlock = 0
+	return append([]string{Path, ModePID1, FlagSession, SessionDir}, b.flags()...)
 }
 
 // ExecArgv returns the command that runs argv inside a session whose first
-// process is ccc-init, confined by Landlock to writing beneath write. It fails
-// with ExitRefused where the kernel cannot reach the Landlock ABI require; zero
-// takes what there is.
-func ExecArgv(write []string, require int, argv []string) []string {
-	all := append([]string{Path, ModeExec, FlagAnnounce}, writeFlags(write)...)
-	if require > 0 {
-		all = append(all, FlagRequire, strconv.Itoa(require))
-	}
-	return slices.Concat(all, []string{EndOfFlags}, argv)
+// process is ccc-init, within bounds. It fails with ExitRefused where they cannot
+// be set.
+func ExecArgv(b Bounds, argv []string) []string {
+	return slices.Concat([]string{Path, ModeExec, FlagAnnounce}, b.flags(), []string{EndOfFlags}, argv)
 }
 
 // ReportArgv returns the command that prints what is in force for the commands
-// of ExecArgv with the same write: it runs through the shim itself.
-func ReportArgv(write []string) []string {
-	return ExecArgv(write, 0, []string{Path, ModeReport})
+// of ExecArgv with the same bounds: it runs through the shim itself.
+func ReportArgv(b Bounds) []string {
+	return ExecArgv(b, []string{Path, ModeReport})
 }
 
-// ProbeArgv returns the command that tries the session's walls, confined like the
-// commands of ExecArgv with the same write and require. sockets are addresses of
-// the host's own sockets to try beside the usual ones.
-func ProbeArgv(write []string, require int, sockets []string) []string {
+// ProbeArgv returns the command that tries the session's walls, held like the
+// commands of ExecArgv with the same bounds. sockets are addresses of the host's
+// own sockets to try beside the usual ones.
+func ProbeArgv(b Bounds, sockets []string) []string {
 	argv := []string{Path, ModeProbe}
 	for _, s := range sockets {
 		argv = append(argv, FlagConnect, s)
 	}
-	return ExecArgv(write, require, argv)
+	return ExecArgv(b, argv)
 }
 
-func writeFlags(write []string) []string {
-	flags := make([]string, 0, 2*len(write))
-	for _, w := range write {
+func (b Bounds) flags() []string {
+	flags := make([]string, 0, 2*len(b.Write)+4)
+	for _, w := range b.Write {
 		flags = append(flags, FlagWrite, w)
+	}
+	if b.Processes > 0 {
+		flags = append(flags, FlagProcesses, strconv.FormatUint(b.Processes, 10))
+	}
+	if b.Landlock > 0 {
+		flags = append(flags, FlagRequire, strconv.Itoa(b.Landlock))
 	}
 	return flags
 }

@@ -30,6 +30,9 @@ type Facts struct {
 	Seccomp int
 	// UID is the effective user on the host.
 	UID int
+	// Processes is the limit of processes of its user in its user namespace
+	// (RLIMIT_NPROC, getrlimit(2)); nil means that there is none.
+	Processes *int64
 	// UserNamespace tells that the process has a user namespace of its own.
 	UserNamespace bool
 	// NetworkInterfaces are those of its network namespace.
@@ -75,6 +78,11 @@ func (r Reader) Process(pid int, points []string) (Facts, error) {
 	if err := readStatus(dir, &f); err != nil {
 		return Facts{}, fmt.Errorf("read process %d: %w", pid, err)
 	}
+	limits, err := os.ReadFile(filepath.Join(dir, "limits"))
+	if err != nil {
+		return Facts{}, fmt.Errorf("read limits of process %d: %w", pid, err)
+	}
+	f.Processes = processLimit(string(limits))
 	mounts, err := readMounts(filepath.Join(dir, "mountinfo"))
 	if err != nil {
 		return Facts{}, fmt.Errorf("read mounts of process %d: %w", pid, err)
@@ -175,6 +183,20 @@ func readStatus(dir string, f *Facts) error {
 	}
 	if seen != 5 {
 		return errors.New("status is not whole")
+	}
+	return nil
+}
+
+// processLimit returns the hard limit of processes of /proc/PID/limits, the soft
+// one being at most as high; nil if there is none or it cannot be read.
+func processLimit(limits string) *int64 {
+	for line := range strings.Lines(limits) {
+		rest, ok := strings.CutPrefix(line, "Max processes")
+		if fields := strings.Fields(rest); ok && len(fields) >= 2 {
+			if n, err := strconv.ParseInt(fields[1], 10, 64); err == nil {
+				return &n
+			}
+		}
 	}
 	return nil
 }

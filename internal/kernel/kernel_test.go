@@ -50,6 +50,7 @@ func proc(t *testing.T, files map[string]string) kernel.Reader {
 	all := map[string]string{
 		"proc/42/status": status, "proc/42/mountinfo": mountinfo, "proc/42/root/workspace/file": "", "proc/42/root/tmp/file": "",
 		"proc/42/net/dev":      "Inter-|   Receive |  Transmit\n face |bytes |bytes\n    lo: 0 0\n",
+		"proc/42/limits":       "Limit  Soft Limit  Hard Limit  Units\nMax processes             512                  513                  processes\nMax open files  1  2  files\n",
 		"proc/42/attr/current": "unconfined\n", "proc/42/cgroup": "0::/user.slice/a/b\n",
 	}
 	maps.Copy(all, files)
@@ -75,6 +76,12 @@ func TestProcess(t *testing.T) {
 	must(t, err)
 	if !f.NoNewPrivs || f.CapBounding != 0xa80425fb || f.CapEffective != 0 || f.Seccomp != 2 || f.UID != 1001 || !f.UserNamespace || f.NetworkInterfaces != nil || f.LSM != "" {
 		t.Errorf("%+v", f)
+	}
+	if f.Processes == nil || *f.Processes != 513 {
+		t.Errorf("limit of processes %v", f.Processes)
+	}
+	if f, err := proc(t, map[string]string{"proc/42/limits": "Max processes  unlimited  unlimited  processes\n"}).Process(42, nil); err != nil || f.Processes != nil {
+		t.Errorf("unlimited: %v, %v", f.Processes, err)
 	}
 	for i, m := range f.Mounts {
 		if identified := m.Ino != 0; identified != (i == 1 || i == 3) {

@@ -32,7 +32,7 @@ func (c *Core) attest(ctx context.Context, want engine.Container, in engine.Inst
 	for _, m := range t.Mounts {
 		points = append(points, m.Target)
 	}
-	facts, err := c.settled(ctx, in.PID, points)
+	facts, err := c.settled(ctx, in.PID, points, want.PIDs)
 	if err != nil {
 		return nil, fmt.Errorf("attest: %w", err)
 	}
@@ -76,13 +76,15 @@ func checkFilter(name string, got *specs.Spec) []spec.Mismatch {
 // settled returns the facts of a container's first process once it is that. The
 // engine says that a container runs as soon as the OCI runtime was told to go
 // on; the runtime then sets the system call filter, as the last thing before it
-// executes the program, so that for a moment there is none. One that is not
-// there after some time is not coming.
-func (c *Core) settled(ctx context.Context, pid int, points []string) (kernel.Facts, error) {
+// executes the program, so that for a moment there is none; and the program, which
+// is ccc-init, then limits its processes. What is not there after some time is not
+// coming.
+func (c *Core) settled(ctx context.Context, pid int, points []string, processes int64) (kernel.Facts, error) {
 	const longest = time.Second
 	for wait := time.Millisecond; ; wait *= 2 {
 		f, err := c.Kernel.Process(pid, points)
-		if err != nil || f.Seccomp == seccompFilter || wait > longest {
+		begun := f.Seccomp == seccompFilter && f.Processes != nil && *f.Processes <= processes
+		if err != nil || begun || wait > longest {
 			return f, err
 		}
 		select {
@@ -109,6 +111,7 @@ func checkFacts(f kernel.Facts, t policy.Terms) []spec.Mismatch {
 	expect(f.CapEffective == 0, "CapEff", "0", fmt.Sprintf("%x", f.CapEffective))
 	expect(f.Seccomp == seccompFilter, "Seccomp", "2", f.Seccomp)
 	expect(f.UID != 0, "Uid", "the user's own", f.UID)
+	expect(f.Processes != nil && *f.Processes <= int64(t.Limits.PIDs), "Max processes", t.Limits.PIDs.String(), shownLimit(f.Processes))
 	expect(f.UserNamespace, "user namespace", "its own", "the host's")
 	expect(len(f.NetworkInterfaces) == 0, "network", "no interface", f.NetworkInterfaces)
 	root := mountAt(f, "/")
@@ -120,6 +123,14 @@ func checkFacts(f kernel.Facts, t policy.Terms) []spec.Mismatch {
 		expect(at != nil && at.Dev == m.Dev && at.Ino == m.Ino, "mount "+m.Target, "the path that was checked", at)
 	}
 	return bad
+}
+
+// shownLimit renders a limit that may not be there.
+func shownLimit(n *int64) string {
+	if n == nil {
+		return "unlimited"
+	}
+	return fmt.Sprint(*n)
 }
 
 // checkGuest holds what ccc brings into a session against the files on the host:

@@ -46,7 +46,7 @@ func (c *Core) Exec(ctx context.Context, caller api.Caller, req api.ExecRequest,
 	if err := a.allowed(ctx, nil); err != nil {
 		return exited, err
 	}
-	req.Argv = guest.ExecArgv(spec.Writable(t), c.landlock(), req.Argv)
+	req.Argv = guest.ExecArgv(c.bounds(t), req.Argv)
 	exited, err = c.exec(ctx, in, req, s)
 	a.out.Detail = encode(exited)
 	return exited, a.ended(ctx, err)
@@ -89,6 +89,13 @@ func (c *Core) shimmed(in engine.Instance) (policy.Terms, error) {
 			"ccc-init in session %q is not the file that it was made with", t.Name)
 	}
 	return t, nil
+}
+
+// bounds returns what a session's commands are held to on this kernel.
+func (c *Core) bounds(t policy.Terms) guest.Bounds {
+	b := spec.Bounds(t)
+	b.Landlock = c.landlock()
+	return b
 }
 
 // landlock returns the Landlock ABI that the commands of a session must reach:

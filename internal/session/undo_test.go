@@ -315,6 +315,8 @@ var lies = map[string]struct {
 	"no first process":                    {facts: func(f *kernel.Facts) { f.Mounts = without(f.Mounts, "/.ccc/init") }, names: "mount /.ccc/init"},
 	"the life of another":                 {facts: func(f *kernel.Facts) { at(f.Mounts, "/.ccc/session").Ino++ }, names: "mount /.ccc/session"},
 	"a life of its own":                   {facts: func(f *kernel.Facts) { at(f.Mounts, "/.ccc/session").Options = []string{"rw"} }, names: "mount /.ccc/session"},
+	"no limit of processes":               {facts: func(f *kernel.Facts) { f.Processes = nil }, names: "Max processes"},
+	"more processes":                      {facts: func(f *kernel.Facts) { *f.Processes++ }, names: "Max processes"},
 	"another file mounted":                {facts: func(f *kernel.Facts) { at(f.Mounts, "/data").Ino++ }, names: "mount /data"},
 	"another device":                      {facts: func(f *kernel.Facts) { at(f.Mounts, "/data").Dev++ }, names: "mount /data"},
 	"no configuration":                    {instance: func(i *engine.Instance) { i.Spec = nil }, names: "configuration"},

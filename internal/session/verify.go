@@ -16,6 +16,7 @@ import (
 	"github.com/ccc-dev/ccc/internal/engine"
 	"github.com/ccc-dev/ccc/internal/guest"
 	"github.com/ccc-dev/ccc/internal/guest/observe"
+	"github.com/ccc-dev/ccc/internal/policy"
 	"github.com/ccc-dev/ccc/internal/spec"
 	"github.com/ccc-dev/ccc/internal/verify"
 )
@@ -105,7 +106,7 @@ func (c *Core) verify(ctx context.Context, caller api.Caller, in engine.Instance
 	}
 	defer closeAll()
 	input.Sockets = sockets
-	if err := c.probe(ctx, in, &input); err != nil {
+	if err := c.probe(ctx, in, t, &input); err != nil {
 		return api.Verification{}, err
 	}
 	return api.Verification{Session: briefOf(in), Version: api.Printable(input.Report.Version), Controls: verify.Judge(input)}, nil
@@ -140,7 +141,7 @@ func (c *Core) canaries(uid int) (addresses []string, closeAll func(), err error
 }
 
 // probe runs the probes inside and looks at them from outside while they run.
-func (c *Core) probe(ctx context.Context, in engine.Instance, input *verify.Input) error {
+func (c *Core) probe(ctx context.Context, in engine.Instance, t policy.Terms, input *verify.Input) error {
 	ctx, cancel := context.WithTimeout(ctx, verifyTime)
 	defer cancel()
 	stdin, release := io.Pipe()
@@ -158,7 +159,7 @@ func (c *Core) probe(ctx context.Context, in engine.Instance, input *verify.Inpu
 		return nil
 	}}
 	var talk capped
-	argv := guest.ProbeArgv(input.Write, c.landlock(), input.Sockets)
+	argv := guest.ProbeArgv(c.bounds(t), input.Sockets)
 	code, err := c.Engine.Exec(ctx, in.ID, engine.Process{Argv: argv, Dir: spec.WorkDir, Stdin: true}, api.Streams{In: stdin, Out: doc, Err: &talk})
 	switch {
 	case doc.err != nil:
@@ -217,4 +218,3 @@ func (c *capped) Write(p []byte) (int, error) {
 	c.Buffer.Write(p[:min(len(p), max(0, most-c.Len()))])
 	return len(p), nil
 }
-

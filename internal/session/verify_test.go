@@ -192,4 +192,3 @@ func TestVerifyRefusals(t *testing.T) {
 		t.Error("verified without a record")
 	}
 }
-

@@ -88,9 +88,9 @@ var widened = map[string]struct {
 	"variable of the image":  {func(s *specs.Spec) { s.Process.Env = append(s.Process.Env, "LD_PRELOAD=/evil.so") }, "LD_PRELOAD"},
 	"another value":          {func(s *specs.Spec) { s.Process.Env = append(s.Process.Env, "PATH=/evil") }, "PATH"},
 	"more open files":        {func(s *specs.Spec) { s.Process.Rlimits[1].Hard *= 2 }, "rlimit"},
-	"no limit of processes": {func(s *specs.Spec) {
-		s.Process.Rlimits = slices.DeleteFunc(s.Process.Rlimits, func(r specs.POSIXRlimit) bool { return r.Type == "RLIMIT_NPROC" })
-	}, "rlimit NPROC"},
+	"no limit of core files": {func(s *specs.Spec) {
+		s.Process.Rlimits = slices.DeleteFunc(s.Process.Rlimits, func(r specs.POSIXRlimit) bool { return r.Type == "RLIMIT_CORE" })
+	}, "rlimit CORE"},
 	"another command":         {func(s *specs.Spec) { s.Process.Args = []string{"/.ccc/init", "pid1", "--write", "/"} }, "command"},
 	"writable root":           {func(s *specs.Spec) { s.Root.Readonly = false }, "root"},
 	"hook before the runtime": {func(s *specs.Spec) { s.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/x"}}} }, "hooks"},

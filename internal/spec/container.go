@@ -72,7 +72,7 @@ func Container(g policy.Grant, p Paths, created time.Time, labels []api.Label) (
 		Hostname: "ccc",
 		// The first process reaps what commands leave behind and ends the session
 		// when its time has come; no program on the host has to run for it.
-		Argv: guest.PID1Argv(Writable(t)),
+		Argv: guest.PID1Argv(Bounds(t)),
 		Env:  environment(g.Env()),
 		// An explicit directory keeps the engine from creating the image's own
 		// WORKDIR through a symbolic link on the host (CVE-2026-55686).
@@ -89,9 +89,6 @@ func Container(g policy.Grant, p Paths, created time.Time, labels []api.Label) (
 		Memory:  int64(t.Limits.Memory), CPUs: int64(t.Limits.CPUs), PIDs: int64(t.Limits.PIDs),
 		Rlimits: map[string]uint64{
 			"NOFILE": uint64(t.Limits.NoFile),
-			// Counted per user namespace since Linux 5.14 (user_namespaces(7)),
-			// so it stands in for the pids limit where there is no cgroup.
-			"NPROC": uint64(t.Limits.PIDs),
 			// A core file would put a session's memory on the host's disk.
 			"CORE": 0,
 		},
@@ -109,6 +106,11 @@ func Container(g policy.Grant, p Paths, created time.Time, labels []api.Label) (
 	var err error
 	c.Labels, err = sessionLabels(t, created, labels)
 	return c, err
+}
+
+// Bounds returns what ccc-init holds a session's commands to.
+func Bounds(t policy.Terms) guest.Bounds {
+	return guest.Bounds{Write: Writable(t), Processes: uint64(max(t.Limits.PIDs, 0))}
 }
 
 // Writable returns the paths beneath which a session's commands may write.

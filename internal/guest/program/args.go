@@ -13,22 +13,24 @@ import (
 
 // options is what the arguments say.
 type options struct {
-	mode     string
-	session  string
-	write    []string
-	require  int
-	announce bool
-	connect  []string
-	command  []string
+	mode    string
+	session string
+	write   []string
+	require int
+	// processes is zero for no limit of its own.
+	processes uint64
+	announce  bool
+	connect   []string
+	command   []string
 }
 
 // flagsOf lists the flags that a mode takes.
 func flagsOf(mode string) ([]string, bool) {
 	switch mode {
 	case guest.ModePID1:
-		return []string{guest.FlagSession, guest.FlagWrite, guest.FlagRequire}, true
+		return []string{guest.FlagSession, guest.FlagWrite, guest.FlagProcesses, guest.FlagRequire}, true
 	case guest.ModeExec:
-		return []string{guest.FlagWrite, guest.FlagRequire, guest.FlagAnnounce, guest.EndOfFlags}, true
+		return []string{guest.FlagWrite, guest.FlagProcesses, guest.FlagRequire, guest.FlagAnnounce, guest.EndOfFlags}, true
 	case guest.ModeReport:
 		return nil, true
 	case guest.ModeProbe:
@@ -89,6 +91,13 @@ func (o *options) take(flag string, rest []string) ([]string, error) {
 			return nil, fmt.Errorf("%s is no address of a socket", shown(value))
 		}
 		o.connect = append(o.connect, value)
+		return rest[1:], nil
+	case guest.FlagProcesses:
+		n, err := strconv.ParseUint(value, 10, 32)
+		if err != nil || n == 0 {
+			return nil, fmt.Errorf("%s is no number of processes", shown(value))
+		}
+		o.processes = n
 		return rest[1:], nil
 	case guest.FlagSession:
 		o.session = value

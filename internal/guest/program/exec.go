@@ -54,7 +54,24 @@ func prepare(o options) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("set no_new_privs: %w", err)
 	}
+	if err := bound(o.processes); err != nil {
+		return err
+	}
 	return confine(o.write, o.require, ll.LandlockRestrictSelf)
+}
+
+// bound limits the processes of this user in this user namespace, which is to say
+// of the session, for this process and what comes from it. Without privilege the
+// limit cannot be raised again.
+func bound(processes uint64) error {
+	if processes == 0 {
+		return nil
+	}
+	limit := unix.Rlimit{Cur: processes, Max: processes}
+	if err := unix.Setrlimit(unix.RLIMIT_NPROC, &limit); err != nil {
+		return fmt.Errorf("limit processes to %d: %w", processes, err)
+	}
+	return nil
 }
 
 // insideRoot refuses a working directory outside of the session's root, from

@@ -57,6 +57,9 @@ func harden(o options) error {
 	if err := ll.AllThreadsPrctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("set no_new_privs: %w", err)
 	}
+	if err := bound(o.processes); err != nil {
+		return err
+	}
 	return confine(o.write, o.require, ll.AllThreadsLandlockRestrictSelf)
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/ccc-dev/ccc/internal/engine"
 	"github.com/ccc-dev/ccc/internal/engine/fake"
+	"github.com/ccc-dev/ccc/internal/guest"
 	"github.com/ccc-dev/ccc/internal/kernel"
 	"github.com/ccc-dev/ccc/internal/policy"
 	"github.com/ccc-dev/ccc/internal/seccomp"
@@ -241,7 +242,15 @@ func (m *Machine) instance(pid int) (engine.Instance, bool) {
 
 // facts says of a container what its configuration would have made true.
 func (m *Machine) facts(in engine.Instance, points []string) kernel.Facts {
+	// What ccc-init was told.
+	var processes *int64
+	if i := slices.Index(in.Spec.Process.Args, guest.FlagProcesses); i >= 0 && i+1 < len(in.Spec.Process.Args) {
+		if n, err := strconv.ParseInt(in.Spec.Process.Args[i+1], 10, 64); err == nil {
+			processes = &n
+		}
+	}
 	f := kernel.Facts{
+		Processes:  processes,
 		NoNewPrivs: in.Spec.Process.NoNewPrivileges, Seccomp: 2, UID: max(os.Getuid(), 1), UserNamespace: true,
 		Mounts: []kernel.Mount{{Point: "/", Type: "overlay", Options: []string{"ro", "relatime"}}},
 	}
