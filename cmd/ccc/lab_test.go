@@ -40,7 +40,7 @@ type lab struct {
 }
 
 // testImage is what the sessions of these tests run: busybox and nothing else.
-const testImage = "localhost/ccc-test/busybox:2"
+const testImage = "localhost/ccc-test/busybox:3"
 
 // newLab skips the test unless it was asked for, and fails it if Podman or the
 // program cannot be used.
@@ -476,8 +476,15 @@ func rootfs(t *testing.T, links map[string]string) []byte {
 	}
 	entry(t, w, tar.Header{Typeflag: tar.TypeDir, Name: "home/agent/", Mode: 0o700, Uid: 1000, Gid: 1000}, nil)
 	entry(t, w, tar.Header{Typeflag: tar.TypeReg, Name: "bin/busybox", Mode: 0o755, Size: int64(len(busybox))}, busybox)
-	for _, name := range strings.Fields(`cat chmod dd echo env false grep head id kill ln ls mkdir mount nc pgrep ps pwd rm
-		seq sh sha256sum sleep stat stty tail test touch tr true umount unshare wc wget`) {
+	// Two programs that make whoever may use their privileges root (S10).
+	entry(t, w, tar.Header{Typeflag: tar.TypeReg, Name: "bin/setuid", Mode: 0o4755, Size: int64(len(risen()))}, risen())
+	entry(t, w, tar.Header{
+		Typeflag: tar.TypeReg, Name: "bin/capable", Mode: 0o755, Size: int64(len(risen())), Format: tar.FormatPAX,
+		// CAP_SETUID, permitted and effective: vfs_cap_data, version 2 (capabilities(7)).
+		PAXRecords: map[string]string{"SCHILY.xattr.security.capability": "\x01\x00\x00\x02\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"},
+	}, risen())
+	for _, name := range strings.Fields(`cat chmod dd echo env false find grep head id kill ln ls mkdir mkfifo mknod mount nc pgrep ps pwd rm
+		seq setsid sh sha256sum sleep sort stat stty tail test touch tr true umount unshare wc wget`) {
 		entry(t, w, tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/" + name, Linkname: "busybox", Mode: 0o777}, nil)
 	}
 	for name, target := range links {
