@@ -70,6 +70,7 @@ var owners = map[string][]string{
 	"github.com/spf13/pflag":                 {"internal/cli"},
 	"github.com/spf13/viper":                 {"internal/config"},
 	"github.com/mark3labs/mcp-go":            {"internal/mcpserver"},
+	"k8s.io":                                 {"internal/spec"},
 	"github.com/landlock-lsm/go-landlock":    {"internal/guest/program", "internal/guest/observe"},
 }
 
