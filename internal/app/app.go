@@ -193,7 +193,11 @@ func (a *App) recording(ctx context.Context, c *config.Config) (*session.Core, e
 			Source: cmp.Or(a.Init, installed(os.Executable)), Programs: filepath.Join(d.state, "init"),
 			Dirs: filepath.Join(d.runtime, "sessions"), Boottime: guest.Boottime,
 		},
-		Seccomp: func(name string) (string, error) { return deliver(filepath.Join(d.runtime, "seccomp"), name) },
+		Filters: profile.Source{FS: os.DirFS(d.config), Dir: "seccomp", Label: d.config + "/"},
+		Seccomp: func(filter []byte) (string, error) {
+			return seccomp.Deliver(filepath.Join(d.runtime, "seccomp"), filter)
+		},
+		Sockets: filepath.Join(d.runtime, "learn"),
 	}, nil
 }
 
@@ -266,15 +270,6 @@ func (a *App) doctor(g cli.Global) probe.Host {
 		return fmt.Sprintf("%d records, whole", r.Records), err
 	}
 	return h
-}
-
-// deliver puts a shipped system call filter into a file of the directory.
-func deliver(dir, name string) (string, error) {
-	filter, err := seccomp.Profile(name)
-	if err != nil {
-		return "", err
-	}
-	return seccomp.Deliver(dir, filter)
 }
 
 // random returns so many random bytes in hexadecimal.

@@ -1,11 +1,13 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/ccc-dev/ccc/internal/api"
 	"github.com/ccc-dev/ccc/internal/profile"
+	"github.com/ccc-dev/ccc/internal/seccomp"
 )
 
 // checkQuota refuses one session too many.
@@ -123,6 +125,20 @@ func checkTarget(target string) error {
 		}
 	}
 	return nil
+}
+
+// checkFilter refuses a system call filter that allows what no file of a user's
+// own may allow. The list is the same for every ceiling: whatever a level says,
+// it can only lead to a shipped filter and calls that were found harmless.
+func checkFilter(in *Input) error {
+	_, err := seccomp.Filter(in.Filter.Base, in.Filter.Calls())
+	if e, ok := errors.AsType[*api.Error](err); ok && in.Filter.Source != "" {
+		named := *e
+		named.Msg += " (" + in.Filter.Source + ")"
+		named.Hint = "edit " + in.Filter.Source
+		return &named
+	}
+	return err
 }
 
 // checkLimits refuses a limit above a ceiling.

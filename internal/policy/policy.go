@@ -14,6 +14,7 @@ import (
 
 	"github.com/ccc-dev/ccc/internal/api"
 	"github.com/ccc-dev/ccc/internal/profile"
+	"github.com/ccc-dev/ccc/internal/seccomp"
 )
 
 // Place is a host directory or file as the kernel knows it: the path with all
@@ -63,6 +64,9 @@ type Input struct {
 	Project Place
 	Mounts  []Place
 	Level   profile.Level
+	// Filter is the system call filter that the level names; the shipped one of
+	// that name if it is zero.
+	Filter profile.Filter
 	// Ceilings in any order; all bind.
 	Ceilings []Ceiling
 	// Ground is what the host says of its own paths.
@@ -91,10 +95,12 @@ type Terms struct {
 	Mounts    []MountTerm   `json:"mounts,omitempty"`
 	// Init is the digest of the program that the session begins with, ccc-init.
 	Init string `json:"init"`
-	// Seccomp names the system call filter.
-	Seccomp string      `json:"seccomp,omitempty"`
-	Env     []string    `json:"env,omitempty"`
-	Require api.Require `json:"require,omitempty"`
+	// Seccomp names the shipped system call filter, and SeccompAllow are the calls
+	// that a file of the user's own adds to it.
+	Seccomp      string      `json:"seccomp,omitempty"`
+	SeccompAllow []string    `json:"seccomp_allow,omitempty"`
+	Env          []string    `json:"env,omitempty"`
+	Require      api.Require `json:"require,omitempty"`
 }
 
 // MountTerm is one further host path that was allowed.
@@ -119,6 +125,7 @@ func (g Grant) Terms() Terms {
 	t := g.terms
 	t.Mounts = slices.Clone(t.Mounts)
 	t.Env = slices.Clone(t.Env)
+	t.SeccompAllow = slices.Clone(t.SeccompAllow)
 	return t
 }
 
@@ -129,10 +136,13 @@ func (g Grant) Env() []api.EnvVar { return slices.Clone(g.env) }
 // Decide returns the grant for the input, or a [api.KindDenied] error that
 // names the rule. It is a pure function.
 func Decide(in Input) (Grant, error) {
-	checks := []func(*Input) error{checkQuota, checkLevel, checkWorkspace, checkProject, checkMounts, checkLimits}
+	checks := []func(*Input) error{checkQuota, checkLevel, checkWorkspace, checkProject, checkMounts, checkLimits, checkFilter}
 	in.Request.Limits = in.limits()
 	if in.Request.Workspace == "" {
 		in.Request.Workspace = in.Level.Workspaces[0]
+	}
+	if in.Filter.Base == "" {
+		in.Filter = profile.Filter{Base: cmp.Or(in.Level.Seccomp, seccomp.Agent)}
 	}
 	for _, check := range checks {
 		if err := check(&in); err != nil {
@@ -143,7 +153,7 @@ func Decide(in Input) (Grant, error) {
 	terms := Terms{
 		ID: in.ID, Name: r.Name, Project: in.Project, Workspace: r.Workspace,
 		Level: in.Level.Name, Image: r.Image, ImageID: in.ImageID, Limits: r.Limits,
-		Require: strictest(r.Require, in.Ceilings), Seccomp: in.Level.Seccomp, Init: in.Init,
+		Require: strictest(r.Require, in.Ceilings), Seccomp: in.Filter.Base, SeccompAllow: in.Filter.Calls(), Init: in.Init,
 	}
 	for i, m := range r.Mounts {
 		terms.Mounts = append(terms.Mounts, MountTerm{Place: in.Mounts[i], Target: m.Target, Writable: m.Writable})
@@ -164,7 +174,11 @@ func Adopt(t Terms, ceilings []Ceiling, ground Ground) (Grant, error) {
 	}
 	in := Input{ID: t.ID, Project: t.Project, Ceilings: ceilings, Ground: ground, Level: profile.Level{Name: t.Level}}
 	in.Request = api.CreateRequest{Name: t.Name, Workspace: t.Workspace, Limits: t.Limits}
-	for _, check := range []func(*Input) error{checkLevel, checkWorkspaceCeilings, checkProject, checkLimits} {
+	in.Filter = profile.Filter{Base: t.Seccomp}
+	for _, call := range t.SeccompAllow {
+		in.Filter.Allow = append(in.Filter.Allow, profile.Allowed{Call: call})
+	}
+	for _, check := range []func(*Input) error{checkLevel, checkWorkspaceCeilings, checkProject, checkLimits, checkFilter} {
 		if err := check(&in); err != nil {
 			return Grant{}, err
 		}

@@ -248,3 +248,57 @@ func TestAdoptHoldsToTodaysCeilings(t *testing.T) {
 		t.Error("the zero grant is valid")
 	}
 }
+
+// own is a filter of the user's own.
+func own(base string, calls ...string) profile.Filter {
+	f := profile.Filter{Name: "mine", Source: "~/.config/ccc/seccomp/mine.yaml", Base: base}
+	for _, c := range calls {
+		f.Allow = append(f.Allow, profile.Allowed{Call: c, Reason: "a test"})
+	}
+	return f
+}
+
+// A filter of the user's own can add what was found harmless to a shipped one,
+// and nothing else to nothing else; when the session is adopted, too.
+func TestOwnFiltersHaveACeiling(t *testing.T) {
+	in := input(t)
+	g, err := policy.Decide(in)
+	if err != nil || g.Terms().Seccomp != "agent" || g.Terms().SeccompAllow != nil {
+		t.Fatalf("without one: %+v, %v", g.Terms(), err)
+	}
+	in.Filter = own("agent", "mbind", "adjtimex")
+	if g, err = policy.Decide(in); err != nil {
+		t.Fatal(err)
+	}
+	terms := g.Terms()
+	if terms.Seccomp != "agent" || strings.Join(terms.SeccompAllow, " ") != "mbind adjtimex" {
+		t.Errorf("%+v", terms)
+	}
+	if _, err := policy.Adopt(terms, nil, in.Ground); err != nil {
+		t.Error(err)
+	}
+	for name, bad := range map[string]struct {
+		filter profile.Filter
+		kind   api.Kind
+	}{
+		"a call with a history": {own("agent", "mbind", "unshare"), api.KindDenied},
+		"half a call":           {own("agent", "socket"), api.KindDenied},
+		"tracing":               {own("agent", "ptrace"), api.KindDenied},
+		"tracing, where it is":  {own("debug", "ptrace"), api.KindDenied},
+		"no call":               {own("agent", "mbind2"), api.KindInvalid},
+		"no base":               {own("unconfined", "mbind"), api.KindNotFound},
+		"its own base":          {own("mine", "mbind"), api.KindNotFound},
+	} {
+		in.Filter = bad.filter
+		_, err := policy.Decide(in)
+		if api.KindOf(err) != bad.kind || !strings.Contains(err.Error(), "seccomp/mine.yaml") {
+			t.Errorf("%s: %v", name, err)
+		}
+		// A label that says so is believed no more than a file.
+		forged := terms
+		forged.Seccomp, forged.SeccompAllow = bad.filter.Base, bad.filter.Calls()
+		if _, err := policy.Adopt(forged, nil, in.Ground); api.KindOf(err) != bad.kind {
+			t.Errorf("%s in a label: %v", name, err)
+		}
+	}
+}

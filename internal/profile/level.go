@@ -47,8 +47,8 @@ type Level struct {
 	Workspaces []api.Workspace `yaml:"workspaces"`
 	// Mounts says what further host paths are allowed.
 	Mounts MountMode `yaml:"mounts"`
-	// Seccomp names the system call filter, one of those that ccc ships; the
-	// strictest if the file names none.
+	// Seccomp names the system call filter, one of those that ccc ships or a
+	// [Filter] of the user's own; the strictest if the file names none.
 	Seccomp string `yaml:"seccomp"`
 }
 

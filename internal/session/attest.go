@@ -26,7 +26,7 @@ import (
 // did not do what it was told.
 func (c *Core) attest(ctx context.Context, want engine.Container, in engine.Instance, t policy.Terms) (api.Posture, error) {
 	bad := spec.Check(want, in.Spec)
-	bad = append(bad, checkFilter(t.Seccomp, in.Spec)...)
+	bad = append(bad, c.checkFilter(t, in.Spec)...)
 	points := make([]string, 0, len(t.Mounts)+3)
 	points = append(points, spec.WorkDir, guest.Path, guest.SessionDir)
 	for _, m := range t.Mounts {
@@ -62,15 +62,19 @@ func (c *Core) attest(ctx context.Context, want engine.Container, in engine.Inst
 // checkFilter compares the system call filter that the OCI runtime was given
 // with the one that was granted: between the two stand a file, the engine's
 // reading of it, and whatever the image or the host's configuration had to say.
-func checkFilter(name string, got *specs.Spec) []spec.Mismatch {
-	want, err := seccomp.Expected(name)
+func (c *Core) checkFilter(t policy.Terms, got *specs.Spec) []spec.Mismatch {
+	var want *specs.LinuxSeccomp
+	content, err := c.filter(t)
+	if err == nil {
+		want, err = seccomp.Parse(content)
+	}
 	if err == nil && got != nil && got.Linux != nil {
 		err = seccomp.Compare(want, got.Linux.Seccomp)
 	}
 	if err == nil {
 		return nil
 	}
-	return []spec.Mismatch{{Field: "seccomp", Want: "the filter " + name, Got: err.Error()}}
+	return []spec.Mismatch{{Field: "seccomp", Want: "the filter " + filterName(t), Got: err.Error()}}
 }
 
 // settled returns the facts of a container's first process once it is that. The

@@ -54,13 +54,21 @@ type Core struct {
 	Random func(bytes int) string
 	// Kernel reads the facts of processes.
 	Kernel Kernel
-	// Seccomp puts the named system call filter into a file for the engine and
-	// returns its path.
-	Seccomp func(name string) (string, error)
+	// Filters is where the user's own system call filters lie.
+	Filters profile.Source
+	// Seccomp puts a system call filter into a file for the engine and returns its
+	// path.
+	Seccomp func(filter []byte) (string, error)
+	// Sockets is a directory for the sockets of listeners, `$XDG_RUNTIME_DIR/ccc/learn`.
+	Sockets string
 	// Guest is the host's side of what runs inside.
 	Guest Guest
 	// Dir is the directory that relative paths of requests start from.
 	Dir string
+
+	// watch puts a listener in front of what the filter of a session denies; nil
+	// for all sessions but one that [Core.Learn] makes.
+	watch func(t policy.Terms, filter []byte) ([]byte, error)
 }
 
 // Kernel is what the core asks of the kernel; [kernel.Reader] is the real one.

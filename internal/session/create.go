@@ -91,6 +91,9 @@ func (c *Core) decide(ctx context.Context, req api.CreateRequest) (policy.Grant,
 	if in.Level, err = profile.Find(req.Level, c.Levels...); err != nil {
 		return policy.Grant{}, err
 	}
+	if in.Filter, err = c.filterNamed(in.Level.Seccomp); err != nil {
+		return policy.Grant{}, err
+	}
 	if in.Project, err = workspace.Resolve("project", req.Project, c.Dir); err != nil {
 		return policy.Grant{}, err
 	}
@@ -199,7 +202,11 @@ func (m *making) made(step func(context.Context) error) { m.undo = append(m.undo
 // each other, and attests the result.
 func (m *making) make(ctx context.Context) (api.Session, error) {
 	c, t := m.core, m.grant.Terms()
-	filter, err := c.Seccomp(t.Seccomp)
+	content, err := c.filter(t)
+	if err != nil {
+		return api.Session{}, err
+	}
+	filter, err := c.Seccomp(content)
 	if err != nil {
 		return api.Session{}, err
 	}

@@ -46,10 +46,10 @@ func posture(want engine.Container, f kernel.Facts, t policy.Terms, landlock int
 // seccompControl says which of the shipped filters is in force; that it is was
 // attested. A wider variant than the default one is a fallback.
 func seccompControl(t policy.Terms) api.Control {
-	c := api.Control{Name: "seccomp", State: api.StateEnforced, Detail: "the filter " + t.Seccomp + ", as read back from the runtime's configuration"}
+	c := api.Control{Name: "seccomp", State: api.StateEnforced, Detail: "the filter " + filterName(t) + ", as read back from the runtime's configuration"}
 	for _, v := range seccomp.Variants() {
 		if v.Name == t.Seccomp && len(v.GivesUp) > 0 {
-			c.State, c.Detail = api.StateFallback, "the filter "+v.Name+": "+strings.Join(v.GivesUp, "; ")
+			c.State, c.Detail = api.StateFallback, "the filter "+filterName(t)+": "+strings.Join(v.GivesUp, "; ")
 		}
 	}
 	return c

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ccc-dev/ccc/internal/api"
+	"github.com/ccc-dev/ccc/internal/policy"
 	"github.com/ccc-dev/ccc/internal/seccomp"
 	"github.com/ccc-dev/ccc/internal/seccomp/calls"
 )
@@ -55,9 +56,13 @@ type expectation struct {
 	stricter bool
 }
 
-// golden returns what each probe meets under the named filter.
-func golden(filter, arch string) ([]expectation, error) {
-	profile, err := seccomp.Expected(filter)
+// golden returns what each probe meets under the filter that was granted.
+func golden(t policy.Terms, arch string) ([]expectation, error) {
+	filter, err := seccomp.Filter(t.Seccomp, t.SeccompAllow)
+	if err != nil {
+		return nil, err
+	}
+	profile, err := seccomp.Parse(filter)
 	if err != nil {
 		return nil, err
 	}

@@ -96,7 +96,7 @@ func checks() []check {
 // Judge returns the verdict on every control, in a fixed order.
 func Judge(in Input) []api.Checked {
 	e := &evidence{Input: in, mounts: parseMounts(in.Report.Texts["/proc/self/mountinfo"].Data)}
-	e.table, e.tableErr = golden(in.Terms.Seccomp, in.Arch)
+	e.table, e.tableErr = golden(in.Terms, in.Arch)
 	var all []api.Checked
 	for _, c := range checks() {
 		r := c.judge(e)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -69,8 +70,8 @@ func TestListenerAnswersAsTheProfileDoes(t *testing.T) {
 			t.Error(diff)
 		}
 	}
-	denied, more := l.Denied()
 	err = l.Close()
+	denied, more := l.Denied()
 	// What the kernel asked about and the profile allows is no answer of ours.
 	if err == nil || !strings.Contains(err.Error(), "getuid") || !strings.Contains(err.Error(), "denied all the same") {
 		t.Errorf("closed with %v", err)
@@ -121,6 +122,39 @@ func checkDenied(t *testing.T, denied []api.DeniedCall, more int) {
 	}
 	if d := got["splice"]; d.Answer != "EINVAL" || d.Count == 0 {
 		t.Errorf("%+v", d)
+	}
+}
+
+// A listener that was killed leaves its socket to the next one; one that lives
+// keeps it.
+func TestListenSweepsUpAfterTheDead(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "learn")
+	alive, err := learn.Listen(t.Context(), dir, agent(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := filepath.Join(dir, "sdead")
+	if err := os.Mkdir(dead, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dead, "s"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	next, err := learn.Listen(t.Context(), dir, agent(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dead); !os.IsNotExist(err) {
+		t.Errorf("what the dead one left is there: %v", err)
+	}
+	if _, err := os.Stat(alive.Socket()); err != nil {
+		t.Errorf("what the living one has is gone: %v", err)
+	}
+	if err := errors.Join(alive.Close(), next.Close()); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 

@@ -38,14 +38,19 @@ type Listener struct {
 	parsed  *specs.LinuxSeccomp
 	names   map[int32]string
 	socket  *net.UnixListener
-	dir     string
-	tally   tally
+	// dir is the socket's directory, lock a lock on it.
+	dir   string
+	lock  *os.File
+	tally tally
 
 	// stop is a pipe; what is waited for ends when its writing end is closed.
 	stop, stopped *os.File
 	running       sync.WaitGroup
 	mu            sync.Mutex
 	errs          []error
+	// open are the connections of runtimes that have not said all; nil once the
+	// listener is closed.
+	open map[*net.UnixConn]bool
 }
 
 // Listen makes a socket in a new directory below dir, which is created if need
@@ -62,14 +67,14 @@ func Listen(ctx context.Context, dir string, profile []byte) (*Listener, error) 
 	if err != nil {
 		return nil, fmt.Errorf("listen for system calls: %w", err)
 	}
-	if err := root.Close(); err != nil {
-		return nil, err
+	if err := errors.Join(sweep(dir), root.Close()); err != nil {
+		return nil, fmt.Errorf("listen for system calls: %w", err)
 	}
 	own, err := os.MkdirTemp(dir, "s")
 	if err != nil {
 		return nil, fmt.Errorf("listen for system calls: %w", err)
 	}
-	l := &Listener{profile: profile, parsed: parsed, names: names(), dir: own, tally: newTally()}
+	l := &Listener{profile: profile, parsed: parsed, names: names(), dir: own, tally: newTally(), open: map[*net.UnixConn]bool{}}
 	if err := l.listen(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen for system calls: %w", err), os.RemoveAll(own))
 	}
@@ -81,16 +86,54 @@ func (l *Listener) listen(ctx context.Context) error {
 	if len(path) > maxPath {
 		return &api.Error{Kind: api.KindUnavailable, Msg: "the path " + api.Printable(path) + " is too long for a socket", Hint: "use a shorter XDG_RUNTIME_DIR"}
 	}
+	var err error
+	if l.lock, err = lock(l.dir); err != nil {
+		return err
+	}
 	var lc net.ListenConfig
 	socket, err := lc.Listen(ctx, "unix", path)
 	if err != nil {
-		return err
+		return errors.Join(err, l.lock.Close())
 	}
 	if l.stopped, l.stop, err = os.Pipe(); err != nil {
-		return errors.Join(err, socket.Close())
+		return errors.Join(err, socket.Close(), l.lock.Close())
 	}
 	l.socket = socket.(*net.UnixListener)
 	l.running.Go(l.accept)
+	return nil
+}
+
+// lock locks a directory, which the kernel unlocks when its owner dies, and fails
+// if somebody else has the lock.
+func lock(dir string) (*os.File, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// sweep removes what listeners that were killed have left. A directory without a
+// socket may be one whose owner has not locked it yet.
+func sweep(dir string) error {
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, d := range all {
+		left := filepath.Join(dir, d.Name())
+		if _, err := os.Lstat(filepath.Join(left, "s")); err != nil {
+			continue
+		}
+		if l, err := lock(left); err == nil {
+			if err := errors.Join(os.RemoveAll(left), l.Close()); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
@@ -102,12 +145,19 @@ func (l *Listener) Socket() string { return filepath.Join(l.dir, "s") }
 // what went wrong while it listened, too.
 func (l *Listener) Close() error {
 	err := errors.Join(l.socket.Close(), l.stop.Close())
+	l.mu.Lock()
+	open := l.open
+	l.open = nil
+	l.mu.Unlock()
+	for c := range open {
+		err = errors.Join(err, c.Close())
+	}
 	l.running.Wait()
-	return errors.Join(err, l.stopped.Close(), os.RemoveAll(l.dir), errors.Join(l.errs...))
+	return errors.Join(err, l.stopped.Close(), os.RemoveAll(l.dir), l.lock.Close(), errors.Join(l.errs...))
 }
 
-// Denied returns what was called and denied so far: what may be added first,
-// then by how often it was called. What came too late to be told apart from
+// Denied returns what was called and denied so far, all of it once the listener
+// was closed: what may be added first, then by how often it was called. What came too late to be told apart from
 // other calls is counted in more.
 func (l *Listener) Denied() (all []api.DeniedCall, more int) { return l.tally.denied(l.profile) }
 
@@ -133,12 +183,38 @@ func (l *Listener) accept() {
 			l.failed(fmt.Errorf("accept a runtime: %w", err))
 			return
 		}
-		fds, err := receive(c)
-		l.failed(errors.Join(err, c.Close()))
-		for _, fd := range fds {
-			l.running.Go(func() { l.failed(l.answer(fd)) })
-		}
+		// One that says nothing must not keep the others waiting.
+		l.running.Go(func() { l.failed(l.serve(c)) })
 	}
+}
+
+// serve receives descriptors and answers the calls that come by them.
+func (l *Listener) serve(c *net.UnixConn) error {
+	l.mu.Lock()
+	closed := l.open == nil
+	if !closed {
+		l.open[c] = true
+	}
+	l.mu.Unlock()
+	if closed {
+		return c.Close()
+	}
+	fds, err := receive(c)
+	l.mu.Lock()
+	closed = l.open == nil
+	delete(l.open, c)
+	l.mu.Unlock()
+	if closed {
+		// Close has closed it, which is why nothing came.
+		for _, fd := range fds {
+			_ = unix.Close(fd)
+		}
+		return nil
+	}
+	for _, fd := range fds {
+		l.running.Go(func() { l.failed(l.answer(fd)) })
+	}
+	return errors.Join(err, c.Close())
 }
 
 // receive reads the descriptors that come with one message. What the message

@@ -46,6 +46,8 @@ type Machine struct {
 	pids map[int]engine.Instance
 	// made has the configuration of each container that this process made.
 	made map[string]*specs.Spec
+	// filters has the system call filter of each of these.
+	filters map[string]*specs.LinuxSeccomp
 	// mounted has, for each container started by this process and each mount
 	// source, the directory that the path led to then. A mount stays what it
 	// was, whatever becomes of the path.
@@ -63,7 +65,7 @@ func OpenMachine(dir string, now func() time.Time) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{Engine: e, ABI: 5, pids: map[int]engine.Instance{}, made: map[string]*specs.Spec{}, mounted: map[string]map[string]*os.File{}}
+	m := &Machine{Engine: e, ABI: 5, pids: map[int]engine.Instance{}, made: map[string]*specs.Spec{}, filters: map[string]*specs.LinuxSeccomp{}, mounted: map[string]map[string]*os.File{}}
 	e.Fault = m.step
 	return m, nil
 }
@@ -92,6 +94,11 @@ func (m *Machine) CreateContainer(ctx context.Context, c engine.Container) (stri
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.made[id] = fake.Spec(c)
+	if filter, readErr := os.ReadFile(c.Seccomp); readErr == nil {
+		if parsed, parseErr := seccomp.Parse(filter); parseErr == nil {
+			m.filters[id] = parsed
+		}
+	}
 	return id, err
 }
 
@@ -115,18 +122,28 @@ func (m *Machine) StartContainer(ctx context.Context, id string) error {
 	return started.StartContainer(ctx, id)
 }
 
-// granted returns the system call filter that a container was granted: the fake
-// engine reads no profile.
-func granted(in engine.Instance) *specs.LinuxSeccomp {
+// granted returns the system call filter that a container was made with, or that
+// it was granted if another process made it: the fake engine reads no profile.
+func (m *Machine) granted(in engine.Instance) *specs.LinuxSeccomp {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if made := m.filters[in.ID]; made != nil {
+		own := *made
+		return &own
+	}
 	var t policy.Terms
 	if json.Unmarshal([]byte(in.Labels[engine.LabelGrant]), &t) != nil {
 		return nil
 	}
-	filter, err := seccomp.Expected(t.Seccomp)
+	filter, err := seccomp.Filter(t.Seccomp, t.SeccompAllow)
 	if err != nil {
 		return nil
 	}
-	return filter
+	parsed, err := seccomp.Parse(filter)
+	if err != nil {
+		return nil
+	}
+	return parsed
 }
 
 // mount notes what the mount sources of a container lead to now.
@@ -163,7 +180,7 @@ func (m *Machine) Container(ctx context.Context, id string) (in engine.Instance,
 		in.PID = 1<<20 + int(crc32.ChecksumIEEE([]byte(in.ID))>>8)
 	}
 	if in.Spec != nil {
-		in.Spec.Linux.Seccomp = granted(in)
+		in.Spec.Linux.Seccomp = m.granted(in)
 	}
 	m.mu.Lock()
 	m.pids[in.PID] = in

@@ -73,13 +73,11 @@ func Open(ctx context.Context, dir string, now func() time.Time) (*World, error)
 			Source: w.Init(), Programs: filepath.Join(w.State, "init"), Dirs: filepath.Join(w.Runtime, "sessions"),
 			Boottime: guest.Boottime,
 		},
-		Seccomp: func(name string) (string, error) {
-			filter, err := seccomp.Profile(name)
-			if err != nil {
-				return "", err
-			}
+		Filters: profile.Source{FS: os.DirFS(w.Home), Dir: "seccomp", Label: w.Home + "/"},
+		Seccomp: func(filter []byte) (string, error) {
 			return seccomp.Deliver(filepath.Join(w.Runtime, "seccomp"), filter)
 		},
+		Sockets: filepath.Join(w.Runtime, "learn"),
 	}
 	return w, nil
 }
