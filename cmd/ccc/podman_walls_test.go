@@ -346,13 +346,7 @@ func TestPodmanSwappedProject(t *testing.T) {
 					Source: l.bin + "-init", Programs: filepath.Join(l.state, "ccc", "init"), Dirs: filepath.Join(runtime, "sessions"),
 					Boottime: guest.Boottime,
 				},
-				Seccomp: func(name string) (string, error) {
-					filter, err := seccomp.Profile(name)
-					if err != nil {
-						return "", err
-					}
-					return seccomp.Deliver(filepath.Join(runtime, "seccomp"), filter)
-				},
+				Seccomp: func(filter []byte) (string, error) { return seccomp.Deliver(filepath.Join(runtime, "seccomp"), filter) },
 			}
 			s, err := core.Create(t.Context(), sessiontest.Caller(), api.CreateRequest{Project: l.project, Name: "swapped", Workspace: c.mode})
 			if !c.back {

@@ -13,6 +13,7 @@ import (
 	"github.com/ccc-dev/ccc/internal/apparmor"
 	"github.com/ccc-dev/ccc/internal/profile"
 	"github.com/ccc-dev/ccc/internal/seccomp"
+	"github.com/ccc-dev/ccc/profiles"
 )
 
 // shown is a profile as `ccc profile list` shows it.
@@ -31,7 +32,7 @@ type shown struct {
 
 func (r *run) profileCommand() *cobra.Command {
 	return group("profile", "the files that confine sessions: print them, load them, see what is in force",
-		r.profileListCommand(), r.profileShowCommand(), r.profileStatusCommand(), r.profileInstallCommand())
+		r.profileListCommand(), r.profileShowCommand(), r.profileStatusCommand(), r.profileInstallCommand(), r.profileLearnCommand())
 }
 
 func (r *run) profileListCommand() *cobra.Command {
@@ -134,6 +135,12 @@ func (r *run) profiles() ([]shown, error) {
 			return apparmor.Text(abi)
 		},
 	}}
+	all = append(all, shown{
+		Name: "selinux", For: "SELinux: types for sessions, the gateway and its socket; compiled in tests, never enforced, and no session asks for them",
+		read: func(abi string) ([]byte, error) {
+			return withoutABI(abi, func() ([]byte, error) { return profiles.SELinux.ReadFile("selinux/ccc.cil") })
+		},
+	})
 	for _, v := range seccomp.Variants() {
 		all = append(all, shown{
 			Name: "seccomp:" + v.Name, For: v.For, Adds: v.Adds, GivesUp: v.GivesUp,

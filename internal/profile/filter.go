@@ -58,7 +58,7 @@ func FindFilter(name string, from Source) (Filter, error) {
 	unknown := &api.Error{
 		Kind: api.KindNotFound, Rule: "seccomp.unknown",
 		Msg:  fmt.Sprintf("there is no system call filter %q, neither shipped nor as %s", api.Printable(name), from.Label+path.Join(from.Dir, "NAME.yaml")),
-		Hint: "run `ccc profile list` for the names",
+		Hint: "name agent, debug or nested, or write that file",
 	}
 	if !filterName(name) {
 		return Filter{}, unknown

@@ -27,6 +27,7 @@ type Addition struct {
 // anyway, or a part of the kernel that the default profile closes.
 var additions = []Addition{
 	{"adjtimex", "reads the state of the clock; setting it takes a capability that no session has"},
+	{"clock_adjtime", "reads the state of a clock; setting it takes a capability that no session has"},
 	{"file_getattr", "reads a file's flags, as an ioctl that is allowed does"},
 	{"file_setattr", "sets a file's flags, as an ioctl that is allowed does"},
 	{"futex_requeue", "waits on its own memory, as futex does"},
