@@ -250,10 +250,10 @@ func (a *App) doctor(g cli.Global) probe.Host {
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}
-	h := probe.Host{
+	h := withChecklist(probe.Host{
 		UID: os.Getuid(), User: name, RuntimeDir: a.env("XDG_RUNTIME_DIR"), Image: image.DefaultName,
 		LookPath: exec.LookPath, ReadFile: os.ReadFile,
-	}
+	})
 	c, err := a.config(g)
 	if err != nil {
 		h.Engine = func(context.Context) (engine.Engine, error) { return nil, err }

@@ -12,13 +12,28 @@ import (
 )
 
 func (r *run) doctorCommand() *cobra.Command {
-	return &cobra.Command{
+	var checklist bool
+	cmd := &cobra.Command{
 		Use: "doctor", Short: "check whether this host is fit, and what mends each fault", Args: noArgs,
 		Long: `Check this host. Each line is ok, warn (sessions work, with a weaker posture) or
 fail (they do not), and what is not ok comes with the command that mends it.
-The exit code is 7 if a check failed.`,
-		Example: "  ccc doctor\n  ccc doctor --json",
+The exit code is 7 if a check failed.
+
+With --checklist, answer instead whether this host is ready for production: eight
+questions, each with its evidence, and for every known vulnerability of the
+installed Podman, OCI runtime, monitor and kernel whether it is there and what ccc
+does about it. A distribution may have taken over a fix without changing the
+version: where its list of changes does not say so, the verdict is unknown. The
+exit code is 7 unless every answer is yes.`,
+		Example: "  ccc doctor\n  ccc doctor --json\n  ccc doctor --checklist",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if checklist {
+				c := r.Doctor(r.global).Checklist(cmd.Context())
+				if err := r.checklist(c); err != nil || c.Ready {
+					return err
+				}
+				return exit{api.KindDegraded.ExitCode()}
+			}
 			all := r.Doctor(r.global).Check(cmd.Context())
 			if r.global.JSON {
 				if err := r.printJSON(all); err != nil {
@@ -33,6 +48,8 @@ The exit code is 7 if a check failed.`,
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&checklist, "checklist", false, "answer whether this host is ready for production, from evidence")
+	return cmd
 }
 
 func (r *run) findings(all []probe.Finding) error {

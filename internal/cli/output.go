@@ -135,6 +135,7 @@ var colours = map[string]string{
 	string(api.StateEnforced): "32", string(api.StateFallback): "33", string(api.StateMissing): "31",
 	string(probe.OK): "32", string(probe.Warn): "33", string(probe.Fail): "31",
 	"pass": "32", "unknown": "31",
+	string(probe.Yes): "32", string(probe.No): "31", string(probe.Fixed): "32", string(probe.Affected): "31",
 }
 
 // states prints a table whose rows begin with a state, in colour on a terminal.

@@ -21,15 +21,21 @@ func (v Version) String() string { return fmt.Sprintf("%d.%d.%d", v.Major, v.Min
 
 // Host is what an engine says of itself and of the machine it runs on.
 type Host struct {
-	Engine        string   `json:"engine"`
-	EngineVersion string   `json:"engine_version"`
-	APIVersion    string   `json:"api_version"`
-	Rootless      bool     `json:"rootless"`
-	Runtime       string   `json:"runtime"`
-	RuntimeInfo   string   `json:"runtime_info"`
-	CgroupVersion string   `json:"cgroup_version"`
-	Controllers   []string `json:"controllers"`
-	StorageDriver string   `json:"storage_driver"`
+	Engine        string `json:"engine"`
+	EngineVersion string `json:"engine_version"`
+	APIVersion    string `json:"api_version"`
+	Rootless      bool   `json:"rootless"`
+	Runtime       string `json:"runtime"`
+	RuntimeInfo   string `json:"runtime_info"`
+	// RuntimePackage and ConmonPackage are the distribution's names of the packages
+	// that the runtime and the monitor came in, Conmon what the monitor says of its
+	// version.
+	RuntimePackage string   `json:"runtime_package"`
+	Conmon         string   `json:"conmon"`
+	ConmonPackage  string   `json:"conmon_package"`
+	CgroupVersion  string   `json:"cgroup_version"`
+	Controllers    []string `json:"controllers"`
+	StorageDriver  string   `json:"storage_driver"`
 	// StorageRoot is where the engine keeps images and volumes.
 	StorageRoot string `json:"storage_root"`
 	// NativeOverlay tells that the kernel does the overlay, without fuse.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -57,6 +58,18 @@ type Host struct {
 	AppArmor apparmor.Host
 	// Audit checks the audit log and says what it found.
 	Audit func() (string, error)
+	// The rest is for the checklist alone.
+
+	// Clock returns the time.
+	Clock func() time.Time
+	// Package returns the name and version of an installed package of the
+	// distribution, and Changes its list of changes; empty if there is none.
+	Package, Changes func(ctx context.Context, name string) string
+	// Commands returns the command lines of all processes that can be read.
+	Commands func() ([]string, error)
+	// Interfaces returns the network interfaces that a process sees beside
+	// loopback.
+	Interfaces func(pid int) ([]string, error)
 }
 
 // Check runs all checks and returns their findings in a fixed order.

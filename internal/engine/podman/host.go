@@ -18,7 +18,12 @@ func (e *Engine) Host(ctx context.Context) (engine.Host, error) {
 			OCIRuntime        struct {
 				Name    string `json:"name"`
 				Version string `json:"version"`
+				Package string `json:"package"`
 			} `json:"ociRuntime"`
+			Conmon struct {
+				Version string `json:"version"`
+				Package string `json:"package"`
+			} `json:"conmon"`
 			Security struct {
 				AppArmorEnabled bool `json:"apparmorEnabled"`
 				Rootless        bool `json:"rootless"`
@@ -44,6 +49,7 @@ func (e *Engine) Host(ctx context.Context) (engine.Host, error) {
 	return engine.Host{
 		Engine: "podman", EngineVersion: info.Version.Version, APIVersion: e.version.String(),
 		Rootless: h.Security.Rootless, Runtime: h.OCIRuntime.Name, RuntimeInfo: h.OCIRuntime.Version,
+		RuntimePackage: h.OCIRuntime.Package, Conmon: h.Conmon.Version, ConmonPackage: h.Conmon.Package,
 		CgroupVersion: h.CgroupVersion, Controllers: controllers,
 		StorageDriver: s.GraphDriverName, StorageRoot: s.GraphRoot,
 		NativeOverlay: s.GraphDriverName == "overlay" && s.GraphOptions["overlay.mount_program"] == nil,
