@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	if code, ran := sessiontest.AsUser(); ran {
 		os.Exit(code)
 	}
-	testscript.Main(m, map[string]func(){"ccc": func() { os.Exit(cccMain()) }})
+	testscript.Main(m, map[string]func(){"ccc": func() { os.Exit(cccMain()) }, "attack": attackMain})
 }
 
 // worldVar names the directory of the world that the command runs in.

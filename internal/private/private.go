@@ -31,6 +31,9 @@ type File struct {
 	// Mode is the file's permission: 0600 for what is read, 0500 for what is
 	// run. Nobody but the user may have any.
 	Mode fs.FileMode
+	// Attribute and Value are an extended attribute that the file gets, if there
+	// is a name and the file system has such attributes (xattr(7)).
+	Attribute, Value string
 }
 
 // Put makes sure that the file is there and returns its absolute path.
@@ -105,7 +108,32 @@ func own(info fs.FileInfo) bool {
 // there tells whether the file is there as it should be.
 func (f File) there(root *os.Root) bool {
 	got, err := read(root, f.Name, f.Mode, int64(len(f.Content)))
-	return err == nil && bytes.Equal(got, f.Content)
+	return err == nil && bytes.Equal(got, f.Content) && f.marked(filepath.Join(root.Name(), f.Name))
+}
+
+// marked tells whether the file has its attribute, or cannot have any.
+func (f File) marked(file string) bool {
+	if f.Attribute == "" {
+		return true
+	}
+	value := make([]byte, len(f.Value)+1)
+	n, err := unix.Lgetxattr(file, f.Attribute, value)
+	if errors.Is(err, unix.ENOTSUP) {
+		return true
+	}
+	return err == nil && string(value[:n]) == f.Value
+}
+
+// mark gives an open file its attribute, if it can have one.
+func (f File) mark(w *os.File) error {
+	if f.Attribute == "" {
+		return nil
+	}
+	err := unix.Fsetxattr(int(w.Fd()), f.Attribute, []byte(f.Value), 0)
+	if errors.Is(err, unix.ENOTSUP) {
+		return nil
+	}
+	return err
 }
 
 // read returns a private file's content. It follows no link and waits for
@@ -152,8 +180,9 @@ func (f File) replace(root *os.Root) (err error) {
 		}
 	}()
 	_, err = w.Write(f.Content)
-	// The umask may have taken bits away.
-	if err = errors.Join(err, w.Chmod(f.Mode), w.Close()); err != nil {
+	// The umask may have taken bits away. The attribute comes first: it cannot be
+	// set on a file that may not be written.
+	if err = errors.Join(err, f.mark(w), w.Chmod(f.Mode), w.Close()); err != nil {
 		return err
 	}
 	return root.Rename(temporary, f.Name)

@@ -56,7 +56,7 @@ func (c *Core) attest(ctx context.Context, want engine.Container, in engine.Inst
 			Hint: "run `ccc doctor`; if it finds nothing, please report this",
 		}
 	}
-	return posture(want, facts, t, c.landlock()), nil
+	return posture(want, facts, t, c.landlock(), c.AppArmor.Status), nil
 }
 
 // checkFilter compares the system call filter that the OCI runtime was given

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/ccc-dev/ccc/internal/api"
+	"github.com/ccc-dev/ccc/internal/apparmor"
 	"github.com/ccc-dev/ccc/internal/audit"
 	"github.com/ccc-dev/ccc/internal/engine"
 	"github.com/ccc-dev/ccc/internal/kernel"
@@ -54,6 +55,8 @@ type Core struct {
 	Random func(bytes int) string
 	// Kernel reads the facts of processes.
 	Kernel Kernel
+	// AppArmor says why no profile confines a session where none does.
+	AppArmor apparmor.Host
 	// Filters is where the user's own system call filters lie.
 	Filters profile.Source
 	// Seccomp puts a system call filter into a file for the engine and returns its

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ccc-dev/ccc/internal/api"
+	"github.com/ccc-dev/ccc/internal/apparmor"
 	"github.com/ccc-dev/ccc/internal/engine"
 	"github.com/ccc-dev/ccc/internal/image"
 	"github.com/ccc-dev/ccc/internal/policy"
@@ -129,7 +130,7 @@ func (c *Core) decide(ctx context.Context, req api.CreateRequest) (policy.Grant,
 	if in.ImageID, err = c.imageID(ctx, req.Image); err != nil {
 		return policy.Grant{}, err
 	}
-	if in.Init, err = c.Guest.Keep(); err != nil {
+	if in.Init, err = c.Guest.Keep(apparmor.For(grant.Terms().Seccomp, grant.Terms().Workspace).Mark); err != nil {
 		return policy.Grant{}, err
 	}
 	return policy.Decide(in)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ccc-dev/ccc/internal/api"
+	"github.com/ccc-dev/ccc/internal/apparmor"
 	"github.com/ccc-dev/ccc/internal/guest"
 	"github.com/ccc-dev/ccc/internal/private"
 )
@@ -44,20 +45,40 @@ type Guest struct {
 	Boottime func() time.Duration
 }
 
-// Keep copies the installed program and returns the digest of its content, by
-// which [Guest.Program] finds it.
-func (g Guest) Keep() (string, error) {
+// Keep copies the installed program and returns the digest by which
+// [Guest.Program] finds it: that of its content and of the mark by which AppArmor
+// tells what kind of session it is for, see [apparmor.MarkAttribute]. Where the
+// file system has no attributes the copy is not marked; which profile confines a
+// session then is for its label to say.
+func (g Guest) Keep(mark string) (string, error) {
 	content, err := g.installed()
 	if err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256(content)
-	digest := hex.EncodeToString(sum[:])
-	_, err = private.Put(private.File{Dir: g.Programs, Name: digest, Content: content, Mode: 0o500})
+	f := private.File{Dir: g.Programs, Name: digestOf(mark, content), Content: content, Mode: 0o500}
+	if mark != "" {
+		f.Attribute, f.Value = apparmor.MarkAttribute, mark
+	}
+	digest := f.Name
+	_, err = private.Put(f)
 	if err != nil {
 		return "", fmt.Errorf("keep ccc-init: %w", err)
 	}
 	return digest, nil
+}
+
+// digestOf returns the digest of a program with a mark; without one it is that of
+// the program alone.
+func digestOf(mark string, content []byte) string {
+	if mark == "" {
+		sum := sha256.Sum256(content)
+		return hex.EncodeToString(sum[:])
+	}
+	h := sha256.New()
+	// A hash takes all that it is given.
+	_, _ = fmt.Fprintf(h, "%s\x00", mark)
+	_, _ = h.Write(content)
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // installed reads the installed program.
@@ -83,14 +104,14 @@ func (g Guest) installed() ([]byte, error) {
 // Program returns the copy of a digest.
 func (g Guest) Program(digest string) string { return filepath.Join(g.Programs, digest) }
 
-// whole makes sure that the copy of a digest is what its name says. One that is
-// gone comes back if the installed program is the same.
-func (g Guest) whole(digest string) error {
+// whole makes sure that the copy of a digest, with its mark, is what its name
+// says. One that is gone comes back if the installed program is the same.
+func (g Guest) whole(digest, mark string) error {
 	content, err := private.Read(g.Program(digest), 0o500, maxProgram)
-	if sum := sha256.Sum256(content); err == nil && hex.EncodeToString(sum[:]) == digest {
+	if err == nil && digestOf(mark, content) == digest {
 		return nil
 	}
-	if now, keepErr := g.Keep(); keepErr == nil && now == digest {
+	if now, keepErr := g.Keep(mark); keepErr == nil && now == digest {
 		return nil
 	}
 	return &api.Error{
@@ -177,10 +198,13 @@ func (g Guest) Unused(used map[string]bool) ([]string, error) {
 	if err != nil {
 		return nil, nil //nolint:nilerr // doctor and create say so
 	}
-	sum := sha256.Sum256(content)
+	current := map[string]bool{}
+	for _, p := range apparmor.Profiles() {
+		current[digestOf(p.Mark, content)] = true
+	}
 	names, err := list(g.Programs)
 	return slices.DeleteFunc(names, func(n string) bool {
-		return used[n] || n == hex.EncodeToString(sum[:]) || len(n) != hex.EncodedLen(len(sum))
+		return used[n] || current[n] || len(n) != hex.EncodedLen(sha256.Size)
 	}), err
 }
 

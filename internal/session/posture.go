@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/ccc-dev/ccc/internal/api"
+	"github.com/ccc-dev/ccc/internal/apparmor"
 	"github.com/ccc-dev/ccc/internal/engine"
 	"github.com/ccc-dev/ccc/internal/guest"
 	"github.com/ccc-dev/ccc/internal/kernel"
@@ -17,13 +18,13 @@ import (
 // called for a container that passed attestation: what attestation demands is
 // enforced, the rest depends on the host. A control that ccc promises and this
 // version does not have is listed as missing.
-func posture(want engine.Container, f kernel.Facts, t policy.Terms, landlock int) api.Posture {
+func posture(want engine.Container, f kernel.Facts, t policy.Terms, landlock int, host func() apparmor.Status) api.Posture {
 	p := api.Posture{
 		{Name: "user-namespace", State: api.StateEnforced, Detail: fmt.Sprintf("uid %d inside is %d outside", want.UID, f.UID)},
 		{Name: "capabilities", State: api.StateEnforced, Detail: "none, bounding set empty"},
 		{Name: "no-new-privileges", State: api.StateEnforced},
 		seccompControl(t),
-		lsmControl(f),
+		lsmControl(f, t, host),
 		landlockControl(landlock),
 		{Name: "read-only-root", State: api.StateEnforced},
 		{Name: "masked-paths", State: api.StateEnforced},
@@ -36,7 +37,7 @@ func posture(want engine.Container, f kernel.Facts, t policy.Terms, landlock int
 		{Name: "disk", State: api.StateMissing, Detail: "the workspace copy and the home volume are bounded by the disk alone"},
 		{Name: "lifetime", State: api.StateEnforced, Detail: t.Limits.TTL.String() + ", ended from inside by ccc-init, else by the engine's monitor"},
 		{Name: "idle-time", State: api.StateEnforced, Detail: t.Limits.Idle.String() + " without work, ended from inside by ccc-init"},
-		workspaceControl(t),
+		workspaceControl(f, t),
 		{Name: "hidden-files", State: api.StateMissing, Detail: "files such as .env are visible inside; keep them out of the project"},
 		{Name: "secrets", State: api.StateEnforced, Detail: "nothing of the host's environment, keyrings or sockets is inside"},
 	}
@@ -74,14 +75,6 @@ func landlockLacks(abi int) string {
 		return "truncating files, and device control"
 	}
 	return "device control"
-}
-
-func lsmControl(f kernel.Facts) api.Control {
-	c := api.Control{Name: "lsm", State: api.StateMissing, Detail: "neither AppArmor nor SELinux confines the session"}
-	if f.LSM != "" {
-		c.State, c.Detail = api.StateFallback, "the engine's label "+api.Printable(f.LSM)
-	}
-	return c
 }
 
 // bound compares a limit with what is in force: enforced if that is as tight.
@@ -133,9 +126,13 @@ func mountControl(want engine.Container, f kernel.Facts) api.Control {
 	return c
 }
 
-func workspaceControl(t policy.Terms) api.Control {
+func workspaceControl(f kernel.Facts, t policy.Terms) api.Control {
 	if t.Workspace != api.WorkspaceBind {
 		return api.Control{Name: "workspace", State: api.StateEnforced, Detail: "copy-on-write; the project is never written"}
 	}
-	return api.Control{Name: "workspace", State: api.StateFallback, Detail: "live and writable; files that run by themselves are read-only where they exist"}
+	c := api.Control{Name: "workspace", State: api.StateFallback, Detail: "live and writable; files that run by themselves are read-only where they exist"}
+	if f.LSM == apparmor.For(t.Seccomp, t.Workspace).Name+" (enforce)" {
+		c.Detail = "live and writable; files that run by themselves are read-only, whether they exist or not"
+	}
+	return c
 }
