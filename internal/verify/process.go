@@ -193,7 +193,11 @@ func judgeSetID(e *evidence) result {
 		t.unsure("no directory was looked at")
 	}
 	t.good++
-	return t.result("%d such programs in %d directories, %d tried", len(e.Report.Tree.SetID), e.Report.Tree.Directories, tried)
+	extent := ""
+	if e.Report.Tree.Cut {
+		extent = ", which are not all"
+	}
+	return t.result("%d such programs in %d directories%s, %d tried", len(e.Report.Tree.SetID), e.Report.Tree.Directories, extent, tried)
 }
 
 func judgeLSM(e *evidence) result {

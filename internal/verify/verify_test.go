@@ -355,10 +355,14 @@ func TestGapsDoNotPass(t *testing.T) {
 	in := good(t)
 	for i, id := range slices.Sorted(maps.Keys(base.Report.Calls)) {
 		was := base.Report.Calls[id]
-		// An answer that no kernel gives to any of them, and, for some, none.
+		// An answer that no kernel gives to any of them, or none at all; not
+		// each call has each of these, for a judgement of them all takes a while.
 		answers := []string{"ENOTTY"}
-		if i%10 == 0 {
-			answers = append(answers, "", "timeout", "error: fork")
+		switch i % 8 {
+		case 1, 3, 5:
+			continue
+		case 0:
+			answers = []string{"", "timeout", "error: fork"}
 		}
 		for _, a := range answers {
 			in.Report.Calls[id] = a
