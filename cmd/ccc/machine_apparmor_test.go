@@ -164,7 +164,7 @@ func TestMachineAppArmorLabelsEveryProcess(t *testing.T) {
 				t.Errorf("%s: process %s has the label %q", w, pid, label)
 			}
 		}
-		if len(pids) < 4 {
+		if len(pids) < 3 {
 			t.Errorf("%s: only the processes %v were seen", w, pids)
 		}
 		end()

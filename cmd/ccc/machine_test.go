@@ -248,11 +248,18 @@ const hog = "busybox dd if=/dev/zero of=/dev/null bs=209715200 count=1"
 func TestMachineMemoryHogDiesAlone(t *testing.T) {
 	m := newMachine(t)
 	small, other := m.create("--memory", "64m"), m.create("--memory", "512m")
-	if r := small.does(hog); r.code != 137 {
+	if r := small.does(hog); r.code != 137 || !strings.Contains(r.stderr, "memory was used up") {
 		t.Errorf("200 MB in 64 MB: %v", r)
 	}
+	all := m.records()
+	if last := all[len(all)-1]; last.Action != "session.exec" || string(last.Detail) != `{"code":137,"oom_killed":true}` {
+		t.Errorf("the record is %+v", last)
+	}
+	if !m.session(string(small.Name)).OOMKilled || m.session(string(other.Name)).OOMKilled {
+		t.Error("the session is not said to have run out of memory, or the other one is")
+	}
 	// Where the limit does not stand in the way the same command succeeds.
-	if r := other.does(hog); r.code != 0 {
+	if r := other.does(hog); r.code != 0 || r.stderr != "" {
 		t.Errorf("200 MB in 512 MB: %v", r)
 	}
 	small.alive()

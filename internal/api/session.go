@@ -202,6 +202,9 @@ type Exited struct {
 	Code int `json:"code"`
 	// TimedOut tells that it was ended because its time was up.
 	TimedOut bool `json:"timed_out,omitempty"`
+	// OOMKilled tells that, while it ran, the kernel ended a process of the
+	// session because the session's memory was used up.
+	OOMKilled bool `json:"oom_killed,omitempty"`
 }
 
 // LogsRequest asks for what a session's first process printed.
@@ -270,7 +273,8 @@ type Session struct {
 	ExitCode *int `json:"exit_code,omitempty"`
 	// Ended says why a stopped session's last run ended.
 	Ended Ending `json:"ended,omitempty"`
-	// OOMKilled tells that the kernel ended the session for its memory use.
+	// OOMKilled tells that the kernel ended the session, or a process of it, because
+	// its memory was used up. For a running session show says so.
 	OOMKilled bool `json:"oom_killed,omitempty"`
 	// Labels are the user's own.
 	Labels map[string]string `json:"labels,omitempty"`

@@ -103,6 +103,9 @@ func (r *run) exec(ctx context.Context, core *session.Core, req api.ExecRequest)
 	if exited.TimedOut {
 		r.say("error: the command was killed after %s", req.Timeout)
 	}
+	if exited.OOMKilled {
+		r.say("error: the session's memory was used up, and the kernel ended a process of it")
+	}
 	return exitWith(exited)
 }
 

@@ -315,26 +315,12 @@ func label(file string) string {
 // readCgroup returns the limits of the process's version 2 control group.
 // Without one there are none.
 func readCgroup(file, root string) (Cgroup, error) {
-	fh, err := os.Open(file)
+	group, err := groupOf(file)
 	if err != nil {
 		return Cgroup{}, err
-	}
-	defer fh.Close()
-	data, err := io.ReadAll(io.LimitReader(fh, 64<<10))
-	if err != nil {
-		return Cgroup{}, err
-	}
-	group := ""
-	for line := range strings.Lines(string(data)) {
-		if p, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
-			group = p
-		}
 	}
 	var c Cgroup
-	if group == "" || !path.IsAbs(group) || strings.HasPrefix(path.Clean(group), "/..") {
-		return c, nil
-	}
-	for dir := path.Clean(group); dir != "/"; dir = path.Dir(dir) {
+	for dir := group; dir != "/"; dir = path.Dir(dir) {
 		at := filepath.Join(root, dir)
 		c.Memory = tightest(c.Memory, number(filepath.Join(at, "memory.max")))
 		c.Swap = tightest(c.Swap, number(filepath.Join(at, "memory.swap.max")))

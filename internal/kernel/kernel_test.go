@@ -71,6 +71,28 @@ func proc(t *testing.T, files map[string]string) kernel.Reader {
 	return kernel.Reader{Proc: filepath.Join(dir, "proc"), CgroupRoot: filepath.Join(dir, "cgroup")}
 }
 
+func TestOOMKills(t *testing.T) {
+	const events = "low 0\nhigh 1\nmax 2\noom 3\noom_kill 4\noom_group_kill 5\n"
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  int64
+	}{
+		"some":             {map[string]string{"cgroup/user.slice/a/b/memory.events": events}, 4},
+		"another group's":  {map[string]string{"cgroup/user.slice/a/memory.events": events}, 0},
+		"not a number":     {map[string]string{"cgroup/user.slice/a/b/memory.events": "oom_kill x\n"}, 0},
+		"none says":        {nil, 0},
+		"version 1":        {map[string]string{"proc/42/cgroup": "3:memory:/a\n", "cgroup/memory.events": events}, 0},
+		"outside":          {map[string]string{"proc/42/cgroup": "0::/../x\n", "cgroup/../x/memory.events": events}, 0},
+		"the process gone": {map[string]string{"proc/42/cgroup": "-", "cgroup/memory.events": events}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := proc(t, c.files).OOMKills(42); got != c.want {
+				t.Errorf("got %d, want %d", got, c.want)
+			}
+		})
+	}
+}
+
 func TestProcess(t *testing.T) {
 	f, err := proc(t, nil).Process(42, []string{"/workspace", "/tmp"})
 	must(t, err)

@@ -84,6 +84,9 @@ type Kernel interface {
 	// Identity returns the identity of the file that a path leads to as the
 	// process sees it.
 	Identity(pid int, file string) (dev, ino uint64, err error)
+	// OOMKills returns how many processes of the process's session the kernel has
+	// ended because the session's memory was used up.
+	OOMKills(pid int) int64
 	// Landlock returns the kernel's Landlock ABI; zero if it has none.
 	Landlock() int
 	// Inside returns the process that has the number inside in the PID namespace

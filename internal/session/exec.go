@@ -119,6 +119,7 @@ func (c *Core) exec(ctx context.Context, in engine.Instance, req api.ExecRequest
 	for _, e := range req.Env {
 		env[e.Key] = e.Value
 	}
+	before := c.Kernel.OOMKills(in.PID)
 	code, err := c.Engine.Exec(run, in.ID, engine.Process{
 		Argv: req.Argv, Env: env, Dir: cmp.Or(req.Dir, spec.WorkDir), TTY: req.TTY, Stdin: req.Interactive,
 	}, s)
@@ -128,7 +129,7 @@ func (c *Core) exec(ctx context.Context, in engine.Instance, req api.ExecRequest
 	if err != nil {
 		return api.Exited{}, interrupted(ctx, fmt.Errorf("exec: %w", err))
 	}
-	return api.Exited{Code: code}, nil
+	return api.Exited{Code: code, OOMKilled: c.Kernel.OOMKills(in.PID) > before}, nil
 }
 
 // Logs copies what the session's first process printed. It is a read and

@@ -85,6 +85,30 @@ func TestExecTimeLimit(t *testing.T) {
 	w.paired()
 }
 
+// What the kernel ends for want of memory is told of the command in whose time it
+// was, in the record, and of the session.
+func TestExecOutOfMemory(t *testing.T) {
+	w := newWorld(t)
+	w.create("demo")
+	kills := int64(2)
+	w.Machine.Kills = func() int64 { kills++; return kills }
+	exited, _, _, err := w.exec(api.ExecRequest{Ref: "demo", Argv: []string{"sh", "-c", "exit 137"}})
+	if err != nil || exited != (api.Exited{Code: 137, OOMKilled: true}) {
+		t.Errorf("%+v, %v", exited, err)
+	}
+	if r := w.last("session.exec"); string(r.Detail) != `{"code":137,"oom_killed":true}` {
+		t.Errorf("record %+v", r)
+	}
+	if s, err := w.Core.Show(t.Context(), api.RefRequest{Ref: "demo"}); err != nil || !s.OOMKilled {
+		t.Errorf("%+v, %v", s, err)
+	}
+	// What was before is not this command's.
+	w.Machine.Kills = func() int64 { return kills }
+	if exited, _, _, err = w.exec(api.ExecRequest{Ref: "demo", Argv: []string{"true"}}); err != nil || exited != (api.Exited{}) {
+		t.Errorf("%+v, %v", exited, err)
+	}
+}
+
 func TestExecInterrupted(t *testing.T) {
 	w := newWorld(t)
 	w.create("demo")

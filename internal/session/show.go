@@ -76,6 +76,8 @@ func (c *Core) Show(ctx context.Context, req api.RefRequest) (api.Session, error
 	if in.State != engine.InstanceRunning {
 		return s, nil
 	}
+	// The engine tells of it only when the session is over.
+	s.OOMKilled = s.OOMKilled || c.Kernel.OOMKills(in.PID) > 0
 	want, t, err := c.granted(in)
 	if err != nil {
 		return s, err

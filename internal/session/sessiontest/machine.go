@@ -41,6 +41,9 @@ type Machine struct {
 	Facts    func(*kernel.Facts)
 	// ABI is the kernel's Landlock ABI; that of Linux 6.10 after [OpenMachine].
 	ABI int
+	// Kills counts the processes that the kernel has ended for want of memory;
+	// nil for none.
+	Kills func() int64
 
 	mu   sync.Mutex
 	pids map[int]engine.Instance
@@ -353,6 +356,14 @@ func (m *Machine) Identity(pid int, file string) (dev, ino uint64, err error) {
 
 // Landlock implements [session.Kernel].
 func (m *Machine) Landlock() int { return m.ABI }
+
+// OOMKills implements [session.Kernel].
+func (m *Machine) OOMKills(int) int64 {
+	if m.Kills == nil {
+		return 0
+	}
+	return m.Kills()
+}
 
 // path returns a path to what a mount source led to when it was mounted.
 func (m *Machine) path(id, source string) string {
