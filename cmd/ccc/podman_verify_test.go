@@ -19,6 +19,7 @@ import (
 	"github.com/ccc-dev/ccc/internal/guest"
 	"github.com/ccc-dev/ccc/internal/kernel"
 	"github.com/ccc-dev/ccc/internal/policy"
+	"github.com/ccc-dev/ccc/internal/probe"
 	"github.com/ccc-dev/ccc/internal/session"
 	"github.com/ccc-dev/ccc/internal/session/sessiontest"
 	"github.com/ccc-dev/ccc/internal/workspace"
@@ -260,5 +261,34 @@ func TestPodmanVerifyHostileSession(t *testing.T) {
 	}
 	if r := l.sh("demo", "echo x > /.ccc/init; rm -f /.ccc/init; mv /.ccc /tmp/"); r.code == 0 {
 		t.Errorf("ccc-init could be changed: %v", r)
+	}
+}
+
+// The checklist is answered from what is really installed.
+func TestPodmanChecklist(t *testing.T) {
+	l := newLab(t)
+	l.ok("session", "create", "--name", "demo")
+	r := l.ccc("doctor", "--checklist", "--json")
+	var c probe.Checklist
+	l.must(json.Unmarshal([]byte(r.stdout), &c))
+	if r.code != 7 || c.Ready || len(c.Items) != 8 || len(c.Flaws) < 30 {
+		t.Errorf("%v", r)
+	}
+	for _, i := range c.Items {
+		if i.Answer == probe.Unknown || len(i.Evidence) == 0 {
+			t.Errorf("%+v", i)
+		}
+		if strings.HasPrefix(i.Item, "network isolation") && !strings.Contains(strings.Join(i.Evidence, "; "), "1 sessions run now") {
+			t.Errorf("%+v", i)
+		}
+	}
+	version := strings.TrimSpace(l.podman("version", "--format", "{{.Client.Version}}"))
+	for _, f := range c.Flaws {
+		if f.Component == "podman" && !strings.Contains(f.Evidence, version) && !strings.Contains(f.Evidence, "changes of podman") {
+			t.Errorf("%+v, Podman is %s", f, version)
+		}
+	}
+	if r := l.ccc("doctor", "--checklist"); r.code != 7 || !strings.Contains(r.stdout, "\tCVE-2026-57231\tpodman\t") || !strings.Contains(r.stderr, "known vulnerabilities:") {
+		t.Errorf("%v", r)
 	}
 }

@@ -78,9 +78,15 @@ func golden(t policy.Terms, arch string) ([]expectation, error) {
 		want := expectation{id: p.ID, answers: []string{v.String()}, stricter: v.Allowed() && !strings.HasPrefix(p.ID, "use/")}
 		switch want.answers[0] {
 		case "allow":
-			want.answers = p.Kernel
+			// A kernel may be too old for a call, or built without it.
+			want.answers = append(slices.Clone(p.Kernel), "ENOSYS")
 		case "kill":
 			want.answers = []string{"SIGSYS"}
+			if p.Entry == calls.Int80 {
+				// A kernel without 32-bit programs kills with another signal, or takes
+				// the number for one of its own table, where the filter has judged it.
+				want.answers = append(want.answers, "SIGSEGV", "EBADF")
+			}
 		}
 		all = append(all, want)
 	}

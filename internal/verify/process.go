@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -207,7 +208,11 @@ func judgeLSM(e *evidence) result {
 		if e.Terms.Require == api.RequireEnforced {
 			return result{verdict: api.VerdictFail, seen: "no label, and the session requires one", hint: hint}
 		}
-		return result{verdict: api.VerdictMissing, seen: "no label: neither AppArmor nor SELinux confines the session", hint: hint}
+		return result{verdict: api.VerdictMissing, seen: cmp.Or(e.state("lsm").Detail, "no label"), hint: hint}
+	}
+	// A label is not yet the one that is meant for the session.
+	if c := e.state("lsm"); e.Attested == nil && c.State != api.StateEnforced && e.Terms.Require != api.RequireEnforced {
+		return result{verdict: api.VerdictMissing, seen: c.Detail, hint: hint}
 	}
 	var t tally
 	e.both(&t, func(who string, s Sight) {

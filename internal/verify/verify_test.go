@@ -74,7 +74,7 @@ func good(t *testing.T) verify.Input {
 	for name := range probe.Namespaces {
 		in.Own[name] = name + ":[1]"
 	}
-	for _, c := range []string{"mount-options", "memory", "cpu", "pids"} {
+	for _, c := range []string{"lsm", "mount-options", "memory", "cpu", "pids"} {
 		in.Posture = append(in.Posture, api.Control{Name: c, State: api.StateEnforced})
 	}
 	return in
@@ -237,6 +237,7 @@ var places = []forgery{
 		}
 	}},
 	answer("writable", "write /etc", "ok"),
+	answer("writable", "write /dev/mqueue", "ok"),
 	answer("writable", "write /usr/local/bin", "ok, and cannot be removed: EPERM"),
 	answer("writable", "write /dev/sda", "ok 8:0"),
 	answer("writable", "open-write /etc/passwd", "ok"),
@@ -409,7 +410,7 @@ func TestMissing(t *testing.T) {
 	in.Landlock, in.Report.Landlock, in.Report.Tries["open-write /proc/self/comm"] = 0, 0, "ok"
 	in.First.Facts.Cgroup = kernel.Cgroup{}
 	in.Posture = api.Posture{{Name: "mount-options", State: api.StateFallback, Detail: "not set"}}
-	in.Report.Tries["read /proc/kallsyms"] = "something"
+	in.Report.Tries["read /proc/kallsyms"], in.Report.Tries["write /dev/mqueue"] = "something", "ok"
 	all := verify.Judge(in)
 	for _, id := range []string{"lsm", "landlock", "memory", "cpu", "mount-options", "kernel-addresses"} {
 		if c := of(t, all, id); c.Verdict != api.VerdictMissing || c.Hint == "" {
@@ -419,6 +420,11 @@ func TestMissing(t *testing.T) {
 	v := api.Verification{Controls: all}
 	if !v.Holds() || v.Count(api.VerdictMissing) != 6 {
 		t.Errorf("%d are missing", v.Count(api.VerdictMissing))
+	}
+	other := good(t)
+	other.Posture = api.Posture{{Name: "lsm", State: api.StateFallback, Detail: "the engine's label"}, {Name: "mount-options", State: api.StateEnforced}}
+	if c := of(t, verify.Judge(other), "lsm"); c.Verdict != api.VerdictMissing || c.Seen != "the engine's label" {
+		t.Errorf("%+v", c)
 	}
 	in.Terms.Require = api.RequireEnforced
 	all = verify.Judge(in)
@@ -437,6 +443,8 @@ func TestOwnThings(t *testing.T) {
 	in.Report.Tries["set-id /usr/bin/su"], in.Report.Tries["set-id /static"] = "euid 1000", "silent"
 	in.Report.Tries["dns 127.0.0.1"] = "ECONNREFUSED"
 	in.Report.Calls["S07/ptrace-me"] = "EPERM"
+	// A kernel without restartable sequences, and without 32-bit programs.
+	in.Report.Calls["use/rseq"], in.Report.Calls["S04/int80"] = "ENOSYS", "SIGSEGV"
 	if v := (api.Verification{Controls: verify.Judge(in)}); !v.Holds() {
 		t.Errorf("%+v", v)
 	}
