@@ -54,7 +54,7 @@ func ask(fd, stop int, n *notification) (bool, error) {
 		}
 		// The kernel wants to find zeros.
 		*n = notification{}
-		switch err := ioctl(fd, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(n)); {
+		switch err := ioctl(fd, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(n)); { //nolint:gosec // the kernel reads and writes it within the call
 		case err == nil:
 			return true, nil
 		case !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ENOENT):
@@ -68,13 +68,13 @@ func ask(fd, stop int, n *notification) (bool, error) {
 // waiting any more.
 func deny(fd int, id uint64, errno unix.Errno) bool {
 	r := response{id: id, errno: -int32(errno)}
-	return ioctl(fd, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r)) == nil
+	return ioctl(fd, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r)) == nil //nolint:gosec // the kernel reads and writes it within the call
 }
 
 // waiting tells whether the caller is still the process that made the call: what
 // was read of it by its number until now was then its own.
 func waiting(fd int, id uint64) bool {
-	return ioctl(fd, unix.SECCOMP_IOCTL_NOTIF_ID_VALID, unsafe.Pointer(&id)) == nil
+	return ioctl(fd, unix.SECCOMP_IOCTL_NOTIF_ID_VALID, unsafe.Pointer(&id)) == nil //nolint:gosec // the kernel reads and writes it within the call
 }
 
 func ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
