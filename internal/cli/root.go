@@ -108,6 +108,9 @@ func exitCodesTopic() *cobra.Command {
 'ccc session exec', 'shell' and 'wait' pass on the exit code of what they ran:
 124 if its time was up, 125 for a failure of ccc itself, 126 if the command
 could not be executed, 127 if there is none, 128+N if signal N ended it.
+
+'ccc session verify' exits with 3 if a control failed or could not be told, 'ccc
+doctor' with 7 if a check failed, with --checklist unless every answer is yes.
 `
 	return &cobra.Command{Use: "exit-codes", Short: "what the exit codes mean", Long: text}
 }
