@@ -7,8 +7,10 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -322,4 +324,29 @@ func methods(i *ast.InterfaceType) int {
 		n += len(m.Names)
 	}
 	return n
+}
+
+// Every test that SECURITY.md names to show a case is there.
+func TestCasesHaveTheirTests(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "SECURITY.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	sources(t, func(s source) {
+		for _, d := range s.tree.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && s.test() {
+				there[f.Name.Name] = true
+			}
+		}
+	})
+	named := regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(string(text), -1)
+	if len(named) < 30 {
+		t.Fatalf("%d tests are named", len(named))
+	}
+	for _, n := range named {
+		if !there[n[1]] {
+			t.Errorf("there is no %s", n[1])
+		}
+	}
 }
