@@ -126,6 +126,7 @@ func judgeWritable(e *evidence) result {
 		case refused(answer) || harmless(answer):
 			t.good++
 		case answer == "ok" && (e.writable(clean(dir)) || e.queues(dir)):
+		case e.leadsToGranted(answer):
 		case strings.HasPrefix(answer, "ok"):
 			t.expect(false, "%s can be written", dir)
 		default:
@@ -134,6 +135,14 @@ func judgeWritable(e *evidence) result {
 	}
 	t.refusal(e, "open-write", "/etc/passwd")
 	return t.result("%d places refuse", t.good)
+}
+
+// leadsToGranted tells whether a place that can be written to is, by a link, one
+// beneath which it may be: an image may have /var/tmp lead to /tmp. That the place
+// itself is no other one shows where it is tried by its own name.
+func (e *evidence) leadsToGranted(answer string) bool {
+	real, elsewhere := strings.CutPrefix(answer, observe.Elsewhere(""))
+	return elsewhere && e.writable(clean(real))
 }
 
 // queues tells whether a directory is that of message queues, which belongs to the

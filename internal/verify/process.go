@@ -105,7 +105,7 @@ func judgeFirst(e *evidence) result {
 	for _, name := range []string{"environ", "fd", "root", "cwd", "maps"} {
 		t.hidden(e, "/proc/1/"+name)
 	}
-	for _, name := range []string{"mem", "attr/exec", "oom_score_adj"} {
+	for _, name := range []string{"mem", "oom_score_adj"} {
 		t.refusal(e, "open-write", "/proc/1/"+name)
 	}
 	return t.result("its memory, environment, files and root are out of reach")

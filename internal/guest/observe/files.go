@@ -3,6 +3,7 @@ package observe
 import (
 	"errors"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,7 +31,7 @@ func Written() []string {
 	return []string{
 		"/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/sys/kernel/modprobe",
 		"/proc/sys/vm/overcommit_memory", "/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv4/ping_group_range", "/proc/sys/user/max_user_namespaces",
-		"/proc/irq/default_smp_affinity", "/proc/1/mem", "/proc/1/oom_score_adj", "/proc/1/attr/exec",
+		"/proc/irq/default_smp_affinity", "/proc/1/mem", "/proc/1/oom_score_adj",
 		"/sys/kernel/mm/transparent_hugepage/enabled", "/sys/kernel/uevent_helper", "/sys/power/state", "/sys/fs/cgroup/cgroup.procs",
 		"/sys/fs/cgroup/memory.max", "/sys/module/kernel/parameters/panic", guest.Path, guest.LifeFile(guest.SessionDir), "/etc/passwd",
 	}
@@ -105,8 +106,15 @@ func makeFile(dir string) string {
 	if err := unix.Unlink(name); err != nil {
 		return "ok, and cannot be removed: " + word(err)
 	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil && real != dir {
+		return Elsewhere(real)
+	}
 	return "ok"
 }
+
+// Elsewhere is the answer for a directory that can be written to and is another
+// one, by a symbolic link.
+func Elsewhere(real string) string { return "ok at " + real }
 
 // Device is the answer for a character device that can be written to.
 func Device(major, minor uint32) string {
