@@ -239,6 +239,8 @@ var places = []forgery{
 	answer("writable", "write /etc", "ok"),
 	answer("writable", "write /dev/mqueue", "ok"),
 	answer("writable", "write /usr/local/bin", "ok, and cannot be removed: EPERM"),
+	answer("writable", "write /var/tmp", "ok at /etc"),
+	answer("writable", "write /var/tmp", "ok at /tmp/../etc"),
 	answer("writable", "write /dev/sda", "ok 8:0"),
 	answer("writable", "open-write /etc/passwd", "ok"),
 	{"writable", "a guarded file", func(in *verify.Input) {
