@@ -4,7 +4,7 @@ package api
 type VerifyRequest struct{ Ref Ref }
 
 // Validate checks the request.
-func (r VerifyRequest) Validate() error { return RefRequest{r.Ref}.Validate() }
+func (r VerifyRequest) Validate() error { return RefRequest(r).Validate() }
 
 // Verdict says whether a control was seen to hold. The zero value is
 // [VerdictUnknown]: what was not seen is not good.
