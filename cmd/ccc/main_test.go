@@ -25,10 +25,15 @@ import (
 // name ccc: the program, with the fake in the engine's and the kernel's place.
 // The program that is shipped knows nothing of it.
 func TestMain(m *testing.M) {
+	// Inside a container, where root is nobody to be afraid of.
+	if filepath.Base(os.Args[0]) == "attack" {
+		attackMain()
+		os.Exit(0)
+	}
 	if code, ran := sessiontest.AsUser(); ran {
 		os.Exit(code)
 	}
-	testscript.Main(m, map[string]func(){"ccc": func() { os.Exit(cccMain()) }, "attack": attackMain})
+	testscript.Main(m, map[string]func(){"ccc": func() { os.Exit(cccMain()) }})
 }
 
 // worldVar names the directory of the world that the command runs in.
