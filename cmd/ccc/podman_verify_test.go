@@ -17,6 +17,7 @@ import (
 	"github.com/ccc-dev/ccc/internal/engine"
 	"github.com/ccc-dev/ccc/internal/engine/podman"
 	"github.com/ccc-dev/ccc/internal/guest"
+	"github.com/ccc-dev/ccc/internal/image"
 	"github.com/ccc-dev/ccc/internal/kernel"
 	"github.com/ccc-dev/ccc/internal/policy"
 	"github.com/ccc-dev/ccc/internal/probe"
@@ -50,11 +51,12 @@ func verdicts(v api.Verification, verdict api.Verdict) []string {
 // cannot put up. The session does not notice.
 func TestPodmanVerify(t *testing.T) {
 	l := newLab(t)
-	for _, args := range [][]string{{}, {"--workspace", "bind"}, {"--profile", "strict"}} {
+	// The last is the image that sessions have.
+	for _, args := range [][]string{{}, {"--workspace", "bind"}, {"--profile", "strict"}, {"--image", image.DefaultName}} {
 		t.Run(strings.Join(append([]string{"create"}, args...), " "), func(t *testing.T) {
 			l.ok(append([]string{"session", "create", "--name", "demo"}, args...)...)
 			defer l.ok("session", "rm", "--yes", "demo")
-			before := l.sh("demo", "ls -a /workspace /tmp /run /dev/shm /home/agent; ps -o args | wc -l").stdout
+			before := l.sh("demo", "ls -a /workspace /tmp /run /dev/shm /home/agent; ls -d /proc/[0-9]* | wc -l").stdout
 			r := l.ccc("session", "verify", "demo", "--json")
 			v := l.verification(r)
 			if r.code != 0 || !v.Holds() || v.Session.Name != "demo" || len(v.Controls) < 40 {
@@ -72,7 +74,7 @@ func TestPodmanVerify(t *testing.T) {
 			// An orphan that has ended is there until the first process notices.
 			after := ""
 			for range 50 {
-				if after = l.sh("demo", "ls -a /workspace /tmp /run /dev/shm /home/agent; ps -o args | wc -l").stdout; after == before {
+				if after = l.sh("demo", "ls -a /workspace /tmp /run /dev/shm /home/agent; ls -d /proc/[0-9]* | wc -l").stdout; after == before {
 					break
 				}
 				time.Sleep(50 * time.Millisecond)

@@ -125,6 +125,11 @@ func judgeWritable(e *evidence) result {
 		switch answer := e.Report.Tries[key]; {
 		case refused(answer) || harmless(answer):
 			t.good++
+		case strings.HasPrefix(answer, "link "):
+			// What it leads to was tried, and is judged by its own name.
+			if _, tried := e.answer("write", strings.TrimPrefix(answer, "link ")); !tried {
+				t.unsure("%s is a link to what was not tried", dir)
+			}
 		case answer == "ok" && (e.writable(clean(dir)) || e.queues(dir)):
 		case e.leadsToGranted(answer):
 		case strings.HasPrefix(answer, "ok"):

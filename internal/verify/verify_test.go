@@ -238,6 +238,9 @@ var places = []forgery{
 	}},
 	answer("writable", "write /etc", "ok"),
 	answer("writable", "write /dev/mqueue", "ok"),
+	{"writable", "behind a link", func(in *verify.Input) {
+		in.Report.Tries["write /var/tmp"], in.Report.Tries["write /var/spool"] = observe.Link("/var/spool"), "ok"
+	}},
 	answer("writable", "write /usr/local/bin", "ok, and cannot be removed: EPERM"),
 	answer("writable", "write /var/tmp", "ok at /etc"),
 	answer("writable", "write /var/tmp", "ok at /tmp/../etc"),
@@ -387,6 +390,13 @@ func TestGapsDoNotPass(t *testing.T) {
 		if _, granted := in.Want.Rlimits[key]; granted && holds(in) {
 			t.Errorf("without the limit %s all is well", key)
 		}
+	}
+	in = good(t)
+	if in.Report.Tries["write /var/tmp"] = observe.Link("/tmp"); !holds(in) {
+		t.Error("a link to where may be written does not hold")
+	}
+	if in.Report.Tries["write /var/tmp"] = observe.Link("/nowhere"); holds(in) {
+		t.Error("a link to what was not tried holds")
 	}
 	in = good(t)
 	in.Probe = nil

@@ -73,13 +73,39 @@ func unescape(s string) string {
 func (p Probe) tryWrites(r *Report, points []string) {
 	for _, dir := range slices.Concat(Directories(), points) {
 		key := Key("write", dir)
-		if _, tried := r.Tries[key]; !tried {
-			r.Tries[key] = makeFile(dir)
+		if _, tried := r.Tries[key]; tried {
+			continue
 		}
+		// A directory may be a link to another, such as /bin.
+		if leads := resolve(dir); leads != dir {
+			r.Tries[key] = Link(leads)
+			dir, key = leads, Key("write", leads)
+		}
+		r.Tries[key] = makeFile(dir)
 	}
 	for _, name := range Written() {
 		r.Tries[Key("open-write", name)] = openWrite(name)
 	}
+}
+
+// Link is the answer for a path that leads to another, which is tried in its place.
+func Link(to string) string { return "link " + to }
+
+// resolve returns what a path leads to, and the path itself if that is nothing.
+func resolve(name string) string {
+	fd, err := unix.Open(name, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return name
+	}
+	defer unix.Close(fd)
+	// What is per process or terminal, such as /proc/self and /dev/tty, stays.
+	if strings.HasPrefix(name, "/proc/") || strings.HasPrefix(name, "/dev/") {
+		return name
+	}
+	if to := link("/proc/self/fd/" + strconv.Itoa(fd)); to.Err == "" && strings.HasPrefix(to.Data, "/") {
+		return to.Data
+	}
+	return name
 }
 
 // makeFile makes a file in a directory and removes it, or opens for writing what
