@@ -15,7 +15,8 @@ import (
 func (r *run) sessionCommand() *cobra.Command {
 	cmd := group("session", "make, use and remove sessions",
 		r.createCommand(), r.listCommand(), r.showCommand(), r.execCommand(), r.shellCommand(), r.logsCommand(),
-		r.stopCommand(), r.startCommand(), r.restartCommand(), r.removeCommand(), r.waitCommand(), r.verifyCommand())
+		r.stopCommand(), r.startCommand(), r.restartCommand(), r.removeCommand(), r.waitCommand(), r.verifyCommand(),
+		r.diffCommand(), r.applyCommand(), r.undoCommand())
 	cmd.Aliases = []string{"s"}
 	return cmd
 }

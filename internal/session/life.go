@@ -162,6 +162,7 @@ func (c *Core) removeParts(ctx context.Context, id api.ID) error {
 	return errors.Join(
 		c.Engine.RemoveVolume(ctx, spec.VolumeName(id)),
 		c.removeDirs(ctx, id),
+		c.forgetChanges(id),
 		c.Guest.Remove(id),
 	)
 }

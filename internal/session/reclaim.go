@@ -42,7 +42,11 @@ func (c *Core) reclaim(ctx context.Context) (left []error, err error) {
 			left = append(left, failed)
 		}
 	}
-	return left, err
+	if err != nil {
+		return left, err
+	}
+	more, err := c.finishChanges(ctx)
+	return append(left, more...), err
 }
 
 // finish removes what one creation or removal that was cut short has left. The
@@ -165,6 +169,13 @@ func (c *Core) pruneLeftovers(ctx context.Context, kept map[api.ID]bool, done *a
 	}
 	for _, id := range dirs {
 		remove(id, "directory "+string(id), func() error { return c.removeDirs(ctx, id) })
+	}
+	changed, err := c.Dirs.Changes().List()
+	if err != nil {
+		return err
+	}
+	for _, id := range changed {
+		remove(id, "undo of "+string(id), func() error { return c.forgetChanges(id) })
 	}
 	told, err := c.Guest.List()
 	for _, id := range told {

@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -193,13 +195,17 @@ func (b *book) remember(steps []step, clean, strange []string) error {
 // and returns the paths. What the host has edited since is a [api.KindConflict];
 // with force a copy of it is kept beside, and the paths of the copies returned.
 func (l Ledger) Undo(ctx context.Context, id api.ID, project policy.Place, force bool) (paths, kept []string, err error) {
+	nothing := &api.Error{Kind: api.KindNotFound, Rule: "undo.nothing", Msg: "nothing was applied that can be undone", Hint: "ccc audit log shows what was done; only the last apply can be undone, and once"}
+	if _, err := os.Lstat(filepath.Join(l.of(id), dirLast)); err != nil {
+		return nil, nil, nothing
+	}
 	b, err := l.open(id, project)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer b.close()
 	if b.has(dirActive) || !b.has(dirLast) {
-		return nil, nil, &api.Error{Kind: api.KindNotFound, Rule: "undo.nothing", Msg: "nothing was applied that can be undone", Hint: "ccc audit log shows what was done; only the last apply can be undone, and once"}
+		return nil, nil, nothing
 	}
 	last, err := b.read(dirLast)
 	if err != nil {

@@ -137,6 +137,12 @@ func (ch *chooser) judge() error {
 	if err := errConflicts(conflicts); err != nil {
 		return err
 	}
+	ch.spread()
+	return ch.insisted()
+}
+
+// spread holds back what needs what is held back.
+func (ch *chooser) spread() {
 	for again := true; again; {
 		again = false
 		for i := range ch.all {
@@ -153,17 +159,24 @@ func (ch *chooser) judge() error {
 			}
 		}
 	}
-	return ch.insisted()
 }
 
 // insisted refuses the request if what it insists on is held back.
 func (ch *chooser) insisted() error {
+	var first api.Held
 	for i := range ch.all {
-		if h, is := ch.held[i]; is && ch.wanted[i] && h.Rule != ruleOurs {
-			return api.Deniedf(h.Rule, h.Hint, "%s cannot be taken: %s", api.Printable(h.Path), h.Reason)
+		h, is := ch.held[i]
+		if !is || !ch.wanted[i] || h.Rule == ruleOurs {
+			continue
+		}
+		if named := slices.Contains(ch.request.Paths, h.Path); named || first.Rule == "" {
+			first = h
 		}
 	}
-	return nil
+	if first.Rule == "" {
+		return nil
+	}
+	return api.Deniedf(first.Rule, first.Hint, "%s cannot be taken: %s", api.Printable(first.Path), first.Reason)
 }
 
 // ruleOurs is not a refusal: the request itself asked for the host's file.
@@ -175,7 +188,7 @@ func (ch *chooser) reason(c api.Change) (api.Held, bool) {
 	switch {
 	case c.Refused != "":
 		h.Rule, h.Reason, h.Hint = "change.refused", c.Refused, "leave it out, or change it in the session"
-	case c.Tier == api.TierRuns && !slices.Contains(ch.request.Runs, c.Path):
+	case c.Tier == api.TierRuns && !ch.allowed(c):
 		h.Rule, h.Reason = "change.runs-by-itself", "a program on the host runs or obeys it without being asked"
 		h.Hint = "read it, then add --allow-runs-by-itself " + quoted(c.Path)
 	case len(ch.request.Digests) > 0 && ch.request.Digests[c.Path] == "":
@@ -186,6 +199,14 @@ func (ch *chooser) reason(c api.Change) (api.Held, bool) {
 		return h, false
 	}
 	return h, true
+}
+
+// allowed tells whether a path that runs by itself has its own yes. A directory
+// does nothing by itself: the yes of what is in it is enough.
+func (ch *chooser) allowed(c api.Change) bool {
+	return slices.ContainsFunc(ch.request.Runs, func(r string) bool {
+		return r == c.Path || c.New.Kind == api.FileDir && strings.HasPrefix(r, c.Path+"/")
+	})
 }
 
 // quoted renders a path for a command line that a person may copy.

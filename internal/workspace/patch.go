@@ -121,7 +121,7 @@ func gitObject(content []byte, mode string) string {
 		return strings.Repeat("0", 2*sha1.Size)
 	}
 	sum := sha1.New() //nolint:gosec // git's names of objects
-	fmt.Fprintf(sum, "blob %d\x00", len(content))
+	sum.Write(fmt.Appendf(nil, "blob %d\x00", len(content)))
 	sum.Write(content)
 	return fmt.Sprintf("%x", sum.Sum(nil))
 }

@@ -269,10 +269,15 @@ func (m *mover) put(s step) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case m.lenient && (now == s.New.FileState || now.Kind == api.FileDir && s.New.Kind == api.FileDir):
+	if m.lenient && (now == s.New.FileState || now.Kind == api.FileDir && s.New.Kind == api.FileDir) {
 		return nil
-	case s.New.Kind == api.FileDir:
+	}
+	return m.fill(s, d, name, now)
+}
+
+// fill makes what is new where now is something else, or nothing.
+func (m *mover) fill(s step, d directory, name string, now api.FileState) error {
+	if s.New.Kind == api.FileDir {
 		m.note("mkdir " + s.Path)
 		if err := unix.Mkdirat(d.fd(), name, 0o700); err != nil {
 			return m.fault(s, err)

@@ -81,8 +81,13 @@ func badLink(rel, target string, project directory) string {
 	if to == ".." || strings.HasPrefix(to, "../") {
 		return outside
 	}
-	// Another link on the way, the host's own, may lead out. Where the link itself
-	// lies is no link, or will be none once it is taken.
+	return linkOnTheWay(rel, to, project)
+}
+
+// linkOnTheWay returns why a link is not taken that leads through another one,
+// the host's own, which may lead out. Where the link itself lies is no link, or
+// will be none once it is taken.
+func linkOnTheWay(rel, to string, project directory) string {
 	for at := path.Dir(to); at != "." && !strings.HasPrefix(rel, at+"/"); at = path.Dir(at) {
 		in, base, err := project.parent(at)
 		if err != nil {

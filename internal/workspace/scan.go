@@ -322,21 +322,18 @@ func (s *scanner) directory(upper directory, lower *directory, at place, name st
 	if err != nil {
 		c.Refused = "it cannot be read; give yourself the permission in the session"
 	}
+	if err == nil {
+		defer d.close()
+	}
 	if c.Refused != "" {
 		if old.kind == api.FileDir {
 			c.Old = api.FileState{Kind: api.FileDir}
 		}
-		if err == nil {
-			defer d.close()
-			// Overlayfs copies a directory before anything in it is changed.
-			if inside, err := d.names(s.Bounds.Entries); err == nil && len(inside) == 0 && c.Old == c.New && !opaque(d) {
-				return nil
-			}
+		if err != nil || c.Old != c.New || !s.untouched(d) {
+			s.emit(c)
 		}
-		s.emit(c)
 		return nil
 	}
-	defer d.close()
 	var st unix.Stat_t
 	if err := unix.Fstat(d.fd(), &st); err != nil {
 		return err
@@ -353,16 +350,28 @@ func (s *scanner) directory(upper directory, lower *directory, at place, name st
 		s.emit(c)
 		return s.walk(d, nil, in)
 	}
-	if c.Old.Mode == c.New.Mode {
-		// Files come and go in a directory of both; that is no conflict.
-		c.Conflict = at.conflict
-	}
-	s.emit(c)
 	in.conflict = at.conflict
-	return s.merged(d, *lower, in, name)
+	return s.both(d, *lower, in, c)
 }
 
-// merged reads a directory that the project has too.
+// both reads a directory that the project has too.
+func (s *scanner) both(d, lower directory, in place, c api.Change) error {
+	if c.Old.Mode == c.New.Mode {
+		// Files come and go in a directory of both; that is no conflict.
+		c.Conflict = in.conflict
+	}
+	s.emit(c)
+	return s.merged(d, lower, in, path.Base(c.Path))
+}
+
+// untouched tells whether nothing was done in an upper directory: overlayfs makes
+// it before anything in it is changed.
+func (s *scanner) untouched(d directory) bool {
+	inside, err := d.names(s.Bounds.Entries)
+	return err == nil && len(inside) == 0 && !opaque(d)
+}
+
+// merged reads what is in such a directory.
 func (s *scanner) merged(d, lower directory, in place, name string) error {
 	l, err := lower.sub(name)
 	if err != nil {
