@@ -118,24 +118,8 @@ func judgeWritable(e *evidence) result {
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(e.Report.Tries)) {
-		dir, ok := strings.CutPrefix(key, "write ")
-		if !ok {
-			continue
-		}
-		switch answer := e.Report.Tries[key]; {
-		case refused(answer) || harmless(answer):
-			t.good++
-		case strings.HasPrefix(answer, "link "):
-			// What it leads to was tried, and is judged by its own name.
-			if _, tried := e.answer("write", strings.TrimPrefix(answer, "link ")); !tried {
-				t.unsure("%s is a link to what was not tried", dir)
-			}
-		case answer == "ok" && (e.writable(clean(dir)) || e.queues(dir)):
-		case e.leadsToGranted(answer):
-		case strings.HasPrefix(answer, "ok"):
-			t.expect(false, "%s can be written", dir)
-		default:
-			t.unsure("%s: %q", dir, answer)
+		if dir, ok := strings.CutPrefix(key, "write "); ok {
+			t.unwritable(e, dir, e.Report.Tries[key])
 		}
 	}
 	t.refusal(e, "open-write", "/etc/passwd")
@@ -148,6 +132,25 @@ func judgeWritable(e *evidence) result {
 func (e *evidence) leadsToGranted(answer string) bool {
 	real, elsewhere := strings.CutPrefix(answer, observe.Elsewhere(""))
 	return elsewhere && e.writable(clean(real))
+}
+
+// unwritable expects a place to refuse, unless the session may write there.
+func (t *tally) unwritable(e *evidence, dir, answer string) {
+	to, linked := strings.CutPrefix(answer, "link ")
+	switch {
+	case refused(answer) || harmless(answer):
+		t.good++
+	case linked:
+		// What it leads to is judged by its own name.
+		if _, tried := e.answer("write", to); !tried {
+			t.unsure("%s is a link to what was not tried", dir)
+		}
+	case answer == "ok" && (e.writable(clean(dir)) || e.queues(dir)):
+	case strings.HasPrefix(answer, "ok"):
+		t.expect(false, "%s can be written", dir)
+	default:
+		t.unsure("%s: %q", dir, answer)
+	}
 }
 
 // queues tells whether a directory is that of message queues, which belongs to the
