@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bufio"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,5 +72,43 @@ func TestPodmanS12OrdinaryWork(t *testing.T) {
 			}
 		})
 	}
+	l.usable("demo")
+}
+
+// S12: the real Claude Code does a whole turn with a tool call in a session, its
+// permissions off, against a scripted Messages API on the session's own loopback.
+func TestPodmanS12ClaudeCode(t *testing.T) {
+	l := newRealLab(t)
+	claude := filepath.Join("..", "..", "build", "mcp", "node_modules", "@anthropic-ai", "claude-code-linux-x64", "claude")
+	if _, err := os.Stat(claude); err != nil {
+		t.Fatal("Claude Code is not there: run testdata/mcp/setup build/mcp")
+	}
+	l.bring(claude, "claude")
+	l.bring(filepath.Join("..", "..", "testdata", "claude", "messages.mjs"), "messages.mjs")
+	l.ok("session", "create", "--name", "demo")
+	if out := l.ok("session", "exec", "demo", "--", "./claude", "--version"); !strings.HasPrefix(out, "2.1.330 ") {
+		t.Errorf("version %q", out)
+	}
+	serve := l.command("session", "exec", "demo", "--", "node", "messages.mjs", "8080", "/tmp/asked")
+	listening, err := serve.StdoutPipe()
+	l.must(err)
+	l.must(serve.Start())
+	if line, err := bufio.NewReader(listening).ReadString('\n'); err != nil || line != "listening\n" {
+		t.Fatalf("the server said %q, %v", line, err)
+	}
+	r := l.ccc("session", "exec", "--timeout", "90s",
+		"-e", "ANTHROPIC_BASE_URL=http://127.0.0.1:8080", "-e", "ANTHROPIC_API_KEY=scripted", "-e", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1",
+		"demo", "--", "./claude", "-p", "--dangerously-skip-permissions", "write the file")
+	if r.code != 0 || !strings.Contains(r.stdout, "the command said: 1000\na project") {
+		t.Errorf("the turn: %v; asked: %v", r, l.sh("demo", "cat /tmp/asked"))
+	}
+	if r := l.sh("demo", "cat /workspace/agent.txt"); r.stdout != "written by the agent\n" {
+		t.Errorf("the agent's file: %v", r)
+	}
+	if _, err := os.Lstat(filepath.Join(l.project, "agent.txt")); err == nil {
+		t.Error("the agent's file is in the project")
+	}
+	l.sh("demo", "pkill node")
+	_ = serve.Wait()
 	l.usable("demo")
 }
