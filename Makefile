@@ -97,6 +97,10 @@ bench: ## Compare ccc with podman, side by side
 	@$(MAKE) image
 	testdata/lab/run testdata/lab/bench
 
+.PHONY: bench-workspace
+bench-workspace: ## Time the diff of ten changes, in a small and a large project, beside git status
+	$(GO) test ./internal/workspace -run '^$$' -bench Scan
+
 $(GOLANGCI):
 	GOBIN=$(@D) GOFLAGS= $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 
