@@ -78,7 +78,7 @@ func (l Layer) Scan(ctx context.Context) ([]api.Change, error) {
 	}
 	s.dev = st.Dev
 	if err := s.walk(upper, &project, place{whole: opaque(upper)}); err != nil {
-		return nil, err
+		return nil, restless(err)
 	}
 	slices.SortFunc(s.changes, func(a, b api.Change) int { return strings.Compare(a.Path, b.Path) })
 	s.refuseRepositories(upper)
@@ -86,6 +86,18 @@ func (l Layer) Scan(ctx context.Context) ([]api.Change, error) {
 		s.changes[i].Digest = digestOf(s.changes[i])
 	}
 	return s.changes, nil
+}
+
+// restless turns the errors of files that come and go while they are read into
+// one that says so.
+func restless(err error) error {
+	if !noParent(err) {
+		return err
+	}
+	return &api.Error{
+		Kind: api.KindConflict, Rule: "change.moved", Msg: "files came and went while they were read", Err: err,
+		Hint: "try again, and stop the session if it does not rest",
+	}
 }
 
 // digestOf returns what stands for a change.
