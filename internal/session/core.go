@@ -68,6 +68,9 @@ type Core struct {
 	Guest Guest
 	// Dir is the directory that relative paths of requests start from.
 	Dir string
+	// Sees tells, by a session's own labels, whether the callers of this core may
+	// know of it; for them there is no other. Nil means that they may know of all.
+	Sees func(labels map[string]string) bool
 
 	// watch puts a listener in front of what the filter of a session denies; nil
 	// for all sessions but one that [Core.Learn] makes.
@@ -113,7 +116,7 @@ type Defaults struct {
 // name, by its id, or by the beginning of its id.
 func (c *Core) find(ctx context.Context, ref api.Ref) (engine.Instance, error) {
 	in, err := c.Engine.Container(ctx, spec.ContainerName(api.Name(ref)))
-	if err == nil && in.Labels[engine.LabelSchema] != "" && in.Labels[engine.LabelName] == string(ref) {
+	if err == nil && in.Labels[engine.LabelSchema] != "" && in.Labels[engine.LabelName] == string(ref) && c.sees(in) {
 		return in, nil
 	}
 	if err != nil && api.KindOf(err) != api.KindNotFound {
@@ -124,7 +127,7 @@ func (c *Core) find(ctx context.Context, ref api.Ref) (engine.Instance, error) {
 		return engine.Instance{}, err
 	}
 	match := slices.DeleteFunc(all, func(i engine.Instance) bool {
-		return !strings.HasPrefix(i.Labels[engine.LabelID], string(ref))
+		return !strings.HasPrefix(i.Labels[engine.LabelID], string(ref)) || !c.sees(i)
 	})
 	switch len(match) {
 	case 0:
@@ -140,6 +143,9 @@ func (c *Core) find(ctx context.Context, ref api.Ref) (engine.Instance, error) {
 		Msg: fmt.Sprintf("%d sessions have an id that begins with %q", len(match), ref), Hint: "write more of the id, or the name",
 	}
 }
+
+// sees tells whether the callers may know of a container's session.
+func (c *Core) sees(in engine.Instance) bool { return c.Sees == nil || c.Sees(labelsOf(in)) }
 
 // idOf and nameOf read the identity that a container's labels carry.
 func idOf(in engine.Instance) api.ID     { return api.ID(in.Labels[engine.LabelID]) }

@@ -119,7 +119,9 @@ func (c *Core) Remove(ctx context.Context, caller api.Caller, req api.RemoveRequ
 		// Not by reference: labels that were changed may point nowhere, or at
 		// another session, and what carries them must go all the same.
 		for _, in := range all {
-			errs = append(errs, c.newAct(caller, "session.remove").on(ctx, in, remove))
+			if c.sees(in) {
+				errs = append(errs, c.newAct(caller, "session.remove").on(ctx, in, remove))
+			}
 		}
 	}
 	for _, ref := range req.Refs {

@@ -110,7 +110,7 @@ func (c *Core) prune(ctx context.Context, req api.PruneRequest, done *api.Pruned
 		}
 	}
 	for _, in := range all {
-		if !c.due(in, req.OlderThan) {
+		if !c.due(in, req.OlderThan) || !c.sees(in) {
 			keep(in)
 			continue
 		}

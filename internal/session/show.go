@@ -30,7 +30,7 @@ func (c *Core) List(ctx context.Context) ([]api.Session, error) {
 	for _, in := range all {
 		// A container without an id is none: an image build makes one to warm
 		// its layers.
-		if idOf(in) != "" {
+		if idOf(in) != "" && c.sees(in) {
 			sessions = append(sessions, describe(in, c.Clock()))
 		}
 	}
@@ -54,6 +54,9 @@ func (c *Core) Names(ctx context.Context, prefix string) []string {
 	}
 	var names []string
 	for _, in := range all {
+		if !c.sees(in) {
+			continue
+		}
 		for _, s := range []string{string(nameOf(in)), string(idOf(in))} {
 			if strings.HasPrefix(s, prefix) && (prefix != "" || s == string(nameOf(in))) {
 				names = append(names, s)
@@ -84,6 +87,16 @@ func (c *Core) Show(ctx context.Context, req api.RefRequest) (api.Session, error
 	}
 	s.Posture, err = c.attest(ctx, want, in, t)
 	return s, err
+}
+
+// Find returns what a session's labels and its container's state tell of it,
+// without looking at what runs. It is a read and leaves no record.
+func (c *Core) Find(ctx context.Context, req api.RefRequest) (api.Session, error) {
+	in, err := c.reach(ctx, req.Ref)
+	if err != nil {
+		return api.Session{}, err
+	}
+	return describe(in, c.Clock()), nil
 }
 
 // granted rebuilds, from a container's labels, the container that its session
@@ -144,15 +157,7 @@ func describe(in engine.Instance, now time.Time) api.Session {
 		Workspace: api.Workspace(in.Labels[engine.LabelWorkspace]),
 		Level:     api.Level(in.Labels[engine.LabelLevel]),
 		Image:     api.Image(in.Labels[engine.LabelImage]),
-		ImageID:   in.Image, Network: "none", OOMKilled: in.OOMKilled,
-	}
-	for key, value := range in.Labels {
-		if own, ok := strings.CutPrefix(key, engine.LabelUser); ok {
-			if s.Labels == nil {
-				s.Labels = map[string]string{}
-			}
-			s.Labels[own] = value
-		}
+		ImageID:   in.Image, Network: "none", OOMKilled: in.OOMKilled, Labels: labelsOf(in),
 	}
 	t, err := termsOf(in)
 	if err != nil || in.Labels[engine.LabelSchema] != engine.Schema {
@@ -172,6 +177,20 @@ func describe(in engine.Instance, now time.Time) api.Session {
 		s.Ended = endingOf(in)
 	}
 	return s
+}
+
+// labelsOf returns the user's own labels on a container; nil if there are none.
+func labelsOf(in engine.Instance) map[string]string {
+	var labels map[string]string
+	for key, value := range in.Labels {
+		if own, ok := strings.CutPrefix(key, engine.LabelUser); ok {
+			if labels == nil {
+				labels = map[string]string{}
+			}
+			labels[own] = value
+		}
+	}
+	return labels
 }
 
 // endingOf tells why the last run of a session ended.
