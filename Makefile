@@ -29,12 +29,12 @@ GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)-$(shell $(GO) env GOVERSI
 # the exceptions of another tree do not match: each tree remembers its own.
 export GOLANGCI_LINT_CACHE := $(CURDIR)/build/lint
 
-SCRIPTS := .ci/run $(wildcard testdata/lab/* testdata/demo) testdata/selinux/fetch profiles/image/customize \
+SCRIPTS := .ci/run $(wildcard testdata/lab/* testdata/demo) testdata/mcp/setup testdata/selinux/fetch profiles/image/customize \
 	$(addprefix testdata/machine/,build boot run guest disk/customize disk/kernel-source)
 TALLY := build/tally
 # Tests that need a world of their own: test-podman, test-machine and test-selinux
 # run them.
-ELSEWHERE := ^Test(Podman|Machine|SELinux)
+ELSEWHERE := ^Test(Podman|Machine|SELinux|Clients)
 
 .PHONY: help
 help: ## List the targets
@@ -64,6 +64,7 @@ test: ## All tests: in memory, then against a real SELinux policy and rootless P
 	@$(MAKE) test-unit
 	@$(MAKE) test-selinux
 	@$(MAKE) test-podman
+	@$(MAKE) test-mcp
 
 .PHONY: test-unit
 test-unit: ## The tests that need no Podman
@@ -80,6 +81,15 @@ test-selinux: ## Compile and link the SELinux module into a real policy (RUN=reg
 test-podman: ## The tests against real rootless Podman (RUN=regexp for some)
 	testdata/lab/setup
 	testdata/lab/suite $(if $(RUN),'$(RUN)')
+
+.PHONY: test-mcp
+test-mcp: ## Real MCP clients from npm, Claude Code among them, on real Podman
+	testdata/lab/setup
+	testdata/mcp/setup build/mcp
+	@$(MAKE) build
+	$(GO) test -c -o bin/tests/clients.test ./cmd/ccc
+	cd cmd/ccc && CCC_TEST_PODMAN=1 ../../testdata/lab/run ../../bin/tests/clients.test -test.run '^TestClients' -test.v -test.timeout 10m 2>&1 | \
+		../../testdata/lab/tally --strict clients ../../$(TALLY)/clients
 
 .PHONY: test-machine
 test-machine: ## ccc on a whole machine: systemd, cgroup limits, AppArmor (RUN=regexp; root)

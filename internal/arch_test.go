@@ -72,6 +72,7 @@ var owners = map[string][]string{
 	"github.com/spf13/pflag":                 {"internal/cli"},
 	"github.com/spf13/viper":                 {"internal/config"},
 	"github.com/mark3labs/mcp-go":            {"internal/mcpserver"},
+	"github.com/google/jsonschema-go":        {"internal/mcpserver"},
 	"k8s.io":                                 {"internal/spec"},
 	"github.com/landlock-lsm/go-landlock":    {"internal/guest/program", "internal/guest/observe"},
 }

@@ -39,6 +39,9 @@ func TestMain(m *testing.M) {
 // worldVar names the directory of the world that the command runs in.
 const worldVar = "CCC_TEST_WORLD"
 
+// noiseVar has the engine print on standard output.
+const noiseVar = "CCC_TEST_NOISE"
+
 // cccMain is what main does, in the world of a test.
 func cccMain() int {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
@@ -62,7 +65,16 @@ func inWorld(a *app.App, w *sessiontest.World) error {
 	if err != nil {
 		return err
 	}
-	a.OpenEngine = func(context.Context, string) (engine.Engine, error) { return machine, nil }
+	a.OpenEngine = func(context.Context, string) (engine.Engine, error) {
+		if os.Getenv(noiseVar) != "" {
+			// What a library does that was never meant for a protocol.
+			fmt.Println("noise of a library")
+			if _, err := unix.Write(unix.Stdout, []byte("noise of C\n")); err != nil {
+				return nil, err
+			}
+		}
+		return machine, nil
+	}
 	a.Kernel, a.Home, a.Init = machine, w.Home, w.Init()
 	return nil
 }

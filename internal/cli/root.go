@@ -37,7 +37,7 @@ network interface and a read-only root file system, and ends by itself.`,
 	f.BoolVarP(&r.global.Verbose, "verbose", "v", false, "say more about what is done")
 	f.BoolVar(&r.global.NoColor, "no-color", false, "never use colour")
 	cmd.AddCommand(
-		r.sessionCommand(), r.pruneCommand(), r.imageCommand(), r.profileCommand(), r.doctorCommand(),
+		r.sessionCommand(), r.serveCommand(), r.pruneCommand(), r.imageCommand(), r.profileCommand(), r.doctorCommand(),
 		r.configCommand(), r.auditCommand(), r.versionCommand(), exitCodesTopic(),
 	)
 	return cmd

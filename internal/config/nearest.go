@@ -10,6 +10,16 @@ import (
 // nearest returns the hint for an unknown word: the known one that is nearest
 // to it, or how to see them all if none is near.
 func nearest(word string, known []string) string {
+	best := Nearest(word, known)
+	if best == "" {
+		return "run `ccc config show` for what there is"
+	}
+	return "did you mean " + best + "?"
+}
+
+// Nearest returns the known word that an unknown one was probably meant to be;
+// empty if none is near. The word may be anything, of any length.
+func Nearest(word string, known []string) string {
 	best, least := "", len(word)/3+2
 	// A word of any length may come in; the distance costs its square.
 	if len(word) <= 128 {
@@ -19,10 +29,7 @@ func nearest(word string, known []string) string {
 			}
 		}
 	}
-	if best == "" {
-		return "run `ccc config show` for what there is"
-	}
-	return "did you mean " + best + "?"
+	return best
 }
 
 // distance is the number of bytes to insert, remove or replace to get from a to
