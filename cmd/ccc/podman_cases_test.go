@@ -198,7 +198,7 @@ func TestPodmanS18Benchmark(t *testing.T) {
 			Privileged, PublishAllPorts, ReadonlyRootfs                      bool
 			NetworkMode, PidMode, IpcMode, UTSMode, UsernsMode, CgroupParent string
 			Memory, NanoCpus, PidsLimit                                      int64
-			CpuQuota                                                         int64
+			CPUQuota                                                         int64 `json:"CpuQuota"`
 			PortBindings                                                     map[string]any
 			Devices                                                          []any
 			SecurityOpt, CapAdd                                              []string
@@ -225,7 +225,7 @@ func TestPodmanS18Benchmark(t *testing.T) {
 		{"5.7, 5.8, 5.13 ports", len(h.PortBindings) == 0 && !h.PublishAllPorts, h.PortBindings},
 		{"5.9, 5.29 network", h.NetworkMode == "none", h.NetworkMode},
 		{"5.10 memory", h.Memory == 4<<30, h.Memory},
-		{"5.11 cpu", h.NanoCpus == 2e9 || h.CpuQuota == 200000, fmt.Sprint(h.NanoCpus, h.CpuQuota)},
+		{"5.11 cpu", h.NanoCpus == 2e9 || h.CPUQuota == 200000, fmt.Sprint(h.NanoCpus, h.CPUQuota)},
 		{"5.12 root file system", h.ReadonlyRootfs, h.ReadonlyRootfs},
 		{"5.14 restarts", h.RestartPolicy.Name == "" || h.RestartPolicy.Name == "no", h.RestartPolicy.Name},
 		{"5.15 processes of the host", h.PidMode == "private", h.PidMode},

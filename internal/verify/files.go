@@ -126,14 +126,6 @@ func judgeWritable(e *evidence) result {
 	return t.result("%d places refuse", t.good)
 }
 
-// leadsToGranted tells whether a place that can be written to is, by a link, one
-// beneath which it may be: an image may have /var/tmp lead to /tmp. That the place
-// itself is no other one shows where it is tried by its own name.
-func (e *evidence) leadsToGranted(answer string) bool {
-	real, elsewhere := strings.CutPrefix(answer, observe.Elsewhere(""))
-	return elsewhere && e.writable(clean(real))
-}
-
 // unwritable expects a place to refuse, unless the session may write there.
 func (t *tally) unwritable(e *evidence, dir, answer string) {
 	to, linked := strings.CutPrefix(answer, "link ")
