@@ -3,7 +3,6 @@ package observe
 import (
 	"errors"
 	"path"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
