@@ -51,14 +51,20 @@ func newHost(t *testing.T) *host {
 		}
 	})
 	h := &host{T: t, World: w, said: &strings.Builder{}}
-	h.server = &mcpserver.Server{
-		Version: "test", Caller: sessiontest.Caller(), Clock: time.Now, Log: slog.New(slog.NewTextHandler(h.said, nil)),
-		Open:   h.open,
+	h.server = newServer(w)
+	h.server.Log, h.server.Open = slog.New(slog.NewTextHandler(h.said, nil)), h.open
+	return h
+}
+
+// newServer returns a server on a world's core.
+func newServer(w *sessiontest.World) *mcpserver.Server {
+	return &mcpserver.Server{
+		Version: "test", Caller: sessiontest.Caller(), Clock: time.Now, Log: slog.New(slog.DiscardHandler),
+		Open:   func(context.Context, string) (*session.Core, error) { return w.Core, nil },
 		Doctor: func(context.Context) []probe.Finding { return []probe.Finding{{Check: "test", Verdict: probe.OK}} },
 		Images: func(ctx context.Context) ([]engine.Image, error) { return w.Machine.ListImages(ctx) },
 		Audit:  func(ctx context.Context) (audit.Report, error) { return audit.VerifyDir(ctx, w.State+"/audit", "") },
 	}
-	return h
 }
 
 // open returns the world's core, with a log of its own where the server closes it.
