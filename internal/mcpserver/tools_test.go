@@ -480,3 +480,34 @@ func TestEveryRevisionIsServed(t *testing.T) {
 		}
 	})
 }
+
+// Case M06: what a command gets beside its words is checked; there is no user and
+// no terminal to ask for.
+func TestWhatACommandGetsIsChecked(t *testing.T) {
+	c := newHost(t).connect().initialize("t")
+	c.ok("create_session", args{"projectPath": c.Project, "sessionName": "s"}, nil)
+	for _, bad := range []struct {
+		rule string
+		more args
+	}{
+		{"input", args{"cwd": "../.."}},
+		{"input", args{"cwd": "/workspace/../etc"}},
+		{"input.text", args{"cwd": "/a\x00b"}},
+		{"input.text", args{"env": []string{"A=" + strings.Repeat("x", 1<<20)}}},
+		{"input.env", args{"env": []string{"HOME"}}},
+		{"input.env", args{"env": []string{"-u=:"}}},
+		{"input.argument", args{"env": args{"A": "b"}}},
+		{"input.argument", args{"user": "root"}},
+		{"input.argument", args{"tty": true}},
+		{"input.argument", args{"privileged": true}},
+		{"input.duration", args{"timeout": "-1s"}},
+		{"input.argument", args{"maxOutputBytes": 1 << 40}},
+	} {
+		bad.more["sessionId"], bad.more["command"] = "s", "true"
+		c.fails(bad.rule, "execute_command", bad.more)
+	}
+	r := c.ok("execute_command", args{"sessionId": "s", "command": "echo $LD_PRELOAD; pwd", "cwd": "/tmp", "env": []string{"LD_PRELOAD=/x.so"}}, nil)
+	if !strings.Contains(r.text, "/x.so\n/tmp\n") {
+		t.Errorf("what may be given is not: %s", r.text)
+	}
+}
