@@ -50,6 +50,9 @@ func run(ctx context.Context, p Program, stdout io.Writer, line func(string)) er
 	lines := &lineWriter{line: line}
 	cmd := exec.CommandContext(ctx, p.Path, p.Args...) //nolint:gosec // the path was looked up by us, the arguments are the recipe's
 	cmd.Env, cmd.Stdout, cmd.Stderr = p.Env, stdout, lines
+	// What runs as another user of a namespace could not enter a private
+	// directory, and where ccc was started matters to no program of a build.
+	cmd.Dir = "/"
 	// A group of its own, so that a signal reaches all that it started, and a
 	// Ctrl-C at the terminal only us. If we are killed outright, it still gets
 	// the chance to remove what it made.

@@ -95,3 +95,12 @@ func running(pid int) bool {
 	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	return err == nil && !bytes.Contains(stat, []byte(") Z ")) && !bytes.Contains(stat, []byte(") X "))
 }
+
+// Programs of a build run as users that cannot enter a private directory.
+func TestRunDoesNotDependOnWhereWeAre(t *testing.T) {
+	t.Chdir(t.TempDir())
+	var out strings.Builder
+	if err := image.HostTools().Run(t.Context(), shell("pwd"), &out, func(string) {}); err != nil || out.String() != "/\n" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+}
