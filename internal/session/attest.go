@@ -38,25 +38,41 @@ func (c *Core) attest(ctx context.Context, want engine.Container, in engine.Inst
 	}
 	bad = append(bad, checkFacts(facts, t)...)
 	bad = append(bad, checkGuest(want, facts)...)
-	if t.Workspace == api.WorkspaceOverlay {
-		view, err := c.checkView(in.PID, t)
-		if err != nil {
-			return nil, fmt.Errorf("attest: %w", err)
-		}
-		bad = append(bad, view...)
-	}
-	if len(bad) > 0 {
-		lines := make([]string, len(bad))
-		for i, m := range bad {
-			lines[i] = m.String()
-		}
-		return nil, &api.Error{
-			Kind: api.KindDegraded, Rule: "attest",
-			Msg:  "the container is not what was asked for: " + strings.Join(lines, "; "),
-			Hint: "run `ccc doctor`; if it finds nothing, please report this",
-		}
+	if err := differs(bad); err != nil {
+		return nil, err
 	}
 	return posture(want, facts, t, c.landlock(), c.AppArmor.Status), nil
+}
+
+// attestView does the rest for a container that has just been started: its view
+// of the project was made from a path. Later the project may change under it, as
+// when an editor puts a new file in the place of the old one, and that is none of
+// the session's doing.
+func (c *Core) attestView(in engine.Instance, t policy.Terms) error {
+	if t.Workspace != api.WorkspaceOverlay {
+		return nil
+	}
+	view, err := c.checkView(in.PID, t)
+	if err != nil {
+		return fmt.Errorf("attest: %w", err)
+	}
+	return differs(view)
+}
+
+// differs returns the error that names every difference, nil for none.
+func differs(bad []spec.Mismatch) error {
+	if len(bad) == 0 {
+		return nil
+	}
+	lines := make([]string, len(bad))
+	for i, m := range bad {
+		lines[i] = m.String()
+	}
+	return &api.Error{
+		Kind: api.KindDegraded, Rule: "attest",
+		Msg:  "the container is not what was asked for: " + strings.Join(lines, "; "),
+		Hint: "run `ccc doctor`; if it finds nothing, please report this",
+	}
 }
 
 // checkFilter compares the system call filter that the OCI runtime was given

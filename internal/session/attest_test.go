@@ -261,3 +261,22 @@ func TestAttestToleratesABusyProject(t *testing.T) {
 		t.Errorf("only %d looks: the file was not in the way", looks)
 	}
 }
+
+// What becomes of the project after the session was started is no reason to doubt
+// the session: editors save by putting a new file in the place of the old one.
+func TestAProjectThatChangesUnderASessionIsNoFault(t *testing.T) {
+	w := newWorld(t)
+	w.create("demo")
+	w.Machine.Step = func(step string) error {
+		if step == "Entries.before" {
+			t.Error("the view is looked at long after it was made")
+		}
+		return nil
+	}
+	file := filepath.Join(w.Project, "README")
+	w.must(os.WriteFile(file+".new", []byte("saved\n"), 0o600))
+	w.must(os.Rename(file+".new", file))
+	if s, err := w.Core.Show(t.Context(), api.RefRequest{Ref: "demo"}); err != nil || len(s.Posture) == 0 {
+		t.Errorf("%+v, %v", s, err)
+	}
+}

@@ -307,6 +307,9 @@ func (c *Core) start(ctx context.Context, id string, want engine.Container, t po
 		return engine.Instance{}, nil, err
 	}
 	posture, err := c.attest(ctx, want, in, t)
+	if err == nil {
+		err = c.attestView(in, t)
+	}
 	if err != nil {
 		return engine.Instance{}, nil, err
 	}
