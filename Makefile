@@ -41,8 +41,9 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## Build bin/ccc, and bin/ccc-init that sessions begin with
+build: ## Build bin/ccc, bin/ccc-serve that it serves with, bin/ccc-init that sessions begin with
 	$(GO) build -buildvcs=$(VCS) -o bin/ccc ./cmd/ccc
+	$(GO) build -buildvcs=$(VCS) -o bin/ccc-serve ./cmd/ccc-serve
 	$(GO) build -buildvcs=$(VCS) -ldflags '-s -w' -o bin/ccc-init ./cmd/ccc-init
 	@rm -rf build/man
 
@@ -151,6 +152,7 @@ install: ## Install below $(DESTDIR)$(PREFIX)
 	@[ -x bin/ccc ] || $(MAKE) build
 	@[ -e build/man/ccc.1 ] || $(MAKE) man
 	install -D -m 0755 bin/ccc '$(DESTDIR)$(PREFIX)/bin/ccc'
+	install -D -m 0755 bin/ccc-serve '$(DESTDIR)$(PREFIX)/libexec/ccc/ccc-serve'
 	install -D -m 0755 bin/ccc-init '$(DESTDIR)$(PREFIX)/libexec/ccc/ccc-init'
 	install -D -m 0644 completions/ccc.bash '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/ccc'
 	install -D -m 0644 completions/_ccc '$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_ccc'

@@ -58,6 +58,7 @@ var layers = []string{
 	"internal/export",
 	"internal/mcpserver",
 	"internal/cli",
+	"internal/serving",
 	"internal/app",
 	"cmd",
 }
@@ -79,7 +80,7 @@ var owners = map[string][]string{
 
 // edges are the only packages below cmd that may read the clock or the
 // environment, print, or exit; everybody else is given what they need.
-var edges = []string{"internal/cli", "internal/app", "cmd"}
+var edges = []string{"internal/cli", "internal/serving", "internal/app", "cmd"}
 
 // banned are the selectors that only the edges may use.
 var banned = []string{"os.Getenv", "os.LookupEnv", "os.Environ", "os.Exit", "time.Now", "fmt.Print", "fmt.Println", "fmt.Printf"}
@@ -349,5 +350,31 @@ func TestCasesHaveTheirTests(t *testing.T) {
 		if !there[n[1]] {
 			t.Errorf("there is no %s", n[1])
 		}
+	}
+}
+
+// The program of every command does not link what only the server needs: it
+// would cost each start of it.
+func TestCommandsDoNotLinkTheServer(t *testing.T) {
+	graph := map[string][]string{}
+	imports(t, func(file, pkg, imported string) {
+		if name, ours := strings.CutPrefix(imported, module); ours && !strings.HasSuffix(file, "_test.go") {
+			graph[pkg] = append(graph[pkg], name)
+		}
+	})
+	reaches := func(from string) bool {
+		seen, todo := map[string]bool{}, []string{from}
+		for len(todo) > 0 {
+			p := todo[0]
+			todo = todo[1:]
+			if !seen[p] {
+				seen[p] = true
+				todo = append(todo, graph[p]...)
+			}
+		}
+		return seen["internal/mcpserver"]
+	}
+	if reaches("cmd/ccc") || !reaches("cmd/ccc-serve") {
+		t.Errorf("the server is linked into ccc: %v, into ccc-serve: %v", reaches("cmd/ccc"), reaches("cmd/ccc-serve"))
 	}
 }

@@ -119,7 +119,7 @@ func findProgram() (string, error) {
 	if given := os.Getenv("CCC_TEST_BIN"); given != "" {
 		return filepath.Abs(given)
 	}
-	if fresh(top, bin) && fresh(top, bin+"-init") {
+	if fresh(top, bin) && fresh(top, bin+"-serve") && fresh(top, bin+"-init") {
 		return bin, nil
 	}
 	if _, err := exec.LookPath("go"); err != nil {
@@ -130,7 +130,7 @@ func findProgram() (string, error) {
 		return "", err
 	}
 	bin = filepath.Join(dir, "ccc")
-	cmd := exec.Command("go", "build", "-tags=remote,containers_image_openpgp", "-ldflags=-s -w", "-o", dir+"/", "./cmd/ccc", "./cmd/ccc-init")
+	cmd := exec.Command("go", "build", "-tags=remote,containers_image_openpgp", "-ldflags=-s -w", "-o", dir+"/", "./cmd/ccc", "./cmd/ccc-serve", "./cmd/ccc-init")
 	cmd.Dir, cmd.Env = top, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build ccc: %w\n%s", err, out)

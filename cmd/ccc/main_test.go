@@ -18,6 +18,7 @@ import (
 	"github.com/ccc-dev/ccc/internal/app"
 	"github.com/ccc-dev/ccc/internal/cli"
 	"github.com/ccc-dev/ccc/internal/engine"
+	"github.com/ccc-dev/ccc/internal/serving"
 	"github.com/ccc-dev/ccc/internal/session/sessiontest"
 )
 
@@ -75,6 +76,7 @@ func inWorld(a *app.App, w *sessiontest.World) error {
 		}
 		return machine, nil
 	}
+	a.Serve = serving.Serve
 	a.Kernel, a.Home, a.Init = machine, w.Home, w.Init()
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ccc-dev/ccc/internal/app"
 	"github.com/ccc-dev/ccc/internal/session/sessiontest"
 )
 
@@ -209,4 +210,19 @@ func TestServeRunsThroughALink(t *testing.T) {
 	}
 	s.must(s.in.Close())
 	s.ends(time.Now())
+}
+
+// Without the program that serves there is an error that says what to do, and
+// nothing else on standard output.
+func TestServeWithoutItsProgram(t *testing.T) {
+	w := furnished(t)
+	var out, errs bytes.Buffer
+	a := app.App{Args: []string{"serve"}, Environ: environ(w), In: strings.NewReader(""), Out: &out, Err: &errs}
+	if err := inWorld(&a, w); err != nil {
+		t.Fatal(err)
+	}
+	a.Serve = nil
+	if code := a.Main(t.Context()); code != 6 || out.Len() > 0 || !strings.Contains(errs.String(), "ccc: hint: install it beside ccc") {
+		t.Errorf("exit code %d, %q, %q", code, &out, &errs)
+	}
 }

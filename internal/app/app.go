@@ -55,6 +55,9 @@ type App struct {
 	// Init is the program that sessions begin with; empty means ccc-init where it
 	// was installed, see [installed].
 	Init string
+	// Serve is what `ccc serve` does; nil means that it goes on as the program
+	// ccc-serve, which has it.
+	Serve func(context.Context, cli.ServeRequest) error
 	// Home is the user's home directory; empty means the one that the password
 	// database has. Tests have one of their own.
 	Home string
@@ -75,6 +78,7 @@ func (a *App) program() *cli.Program {
 		Images:   a.images,
 		Doctor:   a.doctor,
 		Levels:   a.levels, Self: self(), UID: os.Getuid(),
+		Serve: a.Serve, Server: installed("ccc-serve", os.Executable),
 	}
 }
 
@@ -190,7 +194,7 @@ func (a *App) recording(ctx context.Context, c *config.Config) (*session.Core, e
 		Ceilings: ceilings(c), Ground: d.ground(c), Defaults: defaults(c),
 		Clock: time.Now, Settle: 3 * time.Second, Random: random, Kernel: read, Dir: wd,
 		Guest: session.Guest{
-			Source: cmp.Or(a.Init, installed(os.Executable)), Programs: filepath.Join(d.state, "init"),
+			Source: cmp.Or(a.Init, installed("ccc-init", os.Executable)), Programs: filepath.Join(d.state, "init"),
 			Dirs: filepath.Join(d.runtime, "sessions"), Boottime: guest.Boottime,
 		},
 		Filters: profile.Source{FS: os.DirFS(d.config), Dir: "seccomp", Label: d.config + "/"},

@@ -147,21 +147,21 @@ func stricter(a, b api.Require) api.Require {
 	return order[max(slices.Index(order, a), slices.Index(order, b))]
 }
 
-// installed returns where ccc-init lies: beside ccc, where a build puts it, or in
-// libexec/ccc next to the directory of programs, where an installation does (see
-// the Filesystem Hierarchy Standard, 4.7). If it is in neither, the name beside
-// ccc is returned: whoever opens it gets to know.
-func installed(executable func() (string, error)) string {
+// installed returns where a further program of ccc lies: beside ccc, where a build
+// puts it, or in libexec/ccc next to the directory of programs, where an
+// installation does (see the Filesystem Hierarchy Standard, 4.7). If it is in
+// neither, the name beside ccc is returned: whoever opens it gets to know.
+func installed(name string, executable func() (string, error)) string {
 	self, err := executable()
 	if err == nil {
 		// The program itself, not a link to it in a directory of links.
 		self, err = filepath.EvalSymlinks(self)
 	}
 	if err != nil {
-		return "ccc-init"
+		return name
 	}
 	dir := filepath.Dir(self)
-	beside, libexec := filepath.Join(dir, "ccc-init"), filepath.Join(dir, "..", "libexec", "ccc", "ccc-init")
+	beside, libexec := filepath.Join(dir, name), filepath.Join(dir, "..", "libexec", "ccc", name)
 	if _, err := os.Lstat(beside); err != nil {
 		if _, err := os.Lstat(libexec); err == nil {
 			return libexec

@@ -59,6 +59,10 @@ type Program struct {
 	// Self is the path of this program, UID its user.
 	Self string
 	UID  int
+	// Serve serves an MCP client until it is gone; nil means that this program
+	// cannot, and that Server is the path of one that can.
+	Serve  func(context.Context, ServeRequest) error
+	Server string
 }
 
 // Terminal is what the command line needs of a terminal.

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -20,13 +19,43 @@ import (
 	"github.com/ccc-dev/ccc/internal/audit"
 	"github.com/ccc-dev/ccc/internal/engine"
 	"github.com/ccc-dev/ccc/internal/image"
-	"github.com/ccc-dev/ccc/internal/mcpserver"
 	"github.com/ccc-dev/ccc/internal/probe"
 	"github.com/ccc-dev/ccc/internal/session"
 )
 
+// ServeOptions are what the command line says of a server.
+type ServeOptions struct {
+	// ReadOnly offers only what changes nothing.
+	ReadOnly bool
+	// Roots are the directories that projects must lie in, links resolved; none
+	// bounds nothing.
+	Roots []string
+	// MaxSessions bounds how many sessions there may be; zero bounds nothing.
+	MaxSessions api.Count
+	// Owner is the name whose sessions the client sees instead of its own; All
+	// lets it see every one.
+	Owner string
+	All   bool
+}
+
+// ServeRequest is what a server needs. In and Out carry the protocol and nothing
+// else.
+type ServeRequest struct {
+	ServeOptions
+	Version string
+	Caller  api.Caller
+	In      io.Reader
+	Out     io.Writer
+	Log     *slog.Logger
+	// Open returns a core for a project, or for none.
+	Open   func(ctx context.Context, project string) (*session.Core, error)
+	Doctor func(context.Context) []probe.Finding
+	Images func(context.Context) ([]engine.Image, error)
+	Audit  func(context.Context) (audit.Report, error)
+}
+
 func (r *run) serveCommand() *cobra.Command {
-	var o mcpserver.Options
+	var o ServeOptions
 	cmd := &cobra.Command{
 		Use: "serve", Short: "offer sessions to an MCP client on standard input and output", Args: noArgs,
 		Long: `Offer sessions to a client of the Model Context Protocol, such as Claude Code,
@@ -86,7 +115,10 @@ func resolved(dirs []string) ([]string, error) {
 }
 
 // serve runs the server on the program's streams.
-func (r *run) serve(ctx context.Context, o mcpserver.Options) error {
+func (r *run) serve(ctx context.Context, o ServeOptions) error {
+	if r.Serve == nil {
+		return r.becomeServer()
+	}
 	if err := shed(r.Out); err != nil {
 		return err
 	}
@@ -101,13 +133,12 @@ func (r *run) serve(ctx context.Context, o mcpserver.Options) error {
 	if r.global.Verbose || os.Getenv("MCP_CLAUDE_DEBUG") == "true" || os.Getenv("MCP_CLAUDE_DEBUG") == "1" {
 		level = slog.LevelDebug
 	}
-	s := &mcpserver.Server{
-		Version: r.Version.Version, Caller: caller, Options: o, Clock: time.Now, Beat: 5 * time.Second,
+	err = r.Serve(ctx, ServeRequest{
+		ServeOptions: o, Version: r.Version.Version, Caller: caller, In: r.In, Out: out,
 		Log:  slog.New(slog.NewTextHandler(r.Err, &slog.HandlerOptions{Level: level})),
 		Open: r.open, Doctor: func(ctx context.Context) []probe.Finding { return r.Doctor(r.global).Check(ctx) },
 		Images: r.sessionImages, Audit: r.auditReport,
-	}
-	err = s.Serve(ctx, r.In, out)
+	})
 	if errors.Is(err, context.Canceled) {
 		// A client ends its server with a signal: that is no failure.
 		return nil
@@ -169,6 +200,18 @@ func kept(name string) bool {
 		"DEFAULT_CLAUDE_IMAGE", "DEFAULT_SESSION_TIMEOUT", "MAX_CONCURRENT_SESSIONS", "MCP_AUDIT_LOG", "MCP_CLAUDE_DEBUG",
 	}
 	return slices.Contains(needed, name) || strings.HasPrefix(name, "LC_") || strings.HasPrefix(name, "CCC_")
+}
+
+// becomeServer goes on as ccc-serve, which is this program with the server in it.
+// It is one of its own because every program pays at its start for all that is
+// linked into it, and the server's libraries would nearly double that for each
+// command.
+func (r *run) becomeServer() error {
+	err := syscall.Exec(r.Server, os.Args, needed(os.Environ(), fmt.Sprintf("/run/user/%d", os.Getuid()))) //nolint:gosec // our own, with our own arguments
+	return &api.Error{
+		Kind: api.KindUnavailable, Rule: "serve.missing", Msg: "ccc-serve, the part of ccc that serves, cannot be started", Err: err,
+		Hint: "install it beside ccc: `make build` or `make install` puts both in place",
+	}
 }
 
 // shed begins the program again without the variables that it does not need, if
