@@ -80,7 +80,7 @@ var owners = map[string][]string{
 
 // edges are the only packages below cmd that may read the clock or the
 // environment, print, or exit; everybody else is given what they need.
-var edges = []string{"internal/cli", "internal/serving", "internal/app", "cmd"}
+var edges = []string{"internal/cli", "internal/app", "cmd"}
 
 // banned are the selectors that only the edges may use.
 var banned = []string{"os.Getenv", "os.LookupEnv", "os.Environ", "os.Exit", "time.Now", "fmt.Print", "fmt.Println", "fmt.Printf"}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -47,6 +48,7 @@ type ServeRequest struct {
 	In      io.Reader
 	Out     io.Writer
 	Log     *slog.Logger
+	Clock   func() time.Time
 	// Open returns a core for a project, or for none.
 	Open   func(ctx context.Context, project string) (*session.Core, error)
 	Doctor func(context.Context) []probe.Finding
@@ -134,7 +136,7 @@ func (r *run) serve(ctx context.Context, o ServeOptions) error {
 		level = slog.LevelDebug
 	}
 	err = r.Serve(ctx, ServeRequest{
-		ServeOptions: o, Version: r.Version.Version, Caller: caller, In: r.In, Out: out,
+		ServeOptions: o, Version: r.Version.Version, Caller: caller, In: r.In, Out: out, Clock: time.Now,
 		Log:  slog.New(slog.NewTextHandler(r.Err, &slog.HandlerOptions{Level: level})),
 		Open: r.open, Doctor: func(ctx context.Context) []probe.Finding { return r.Doctor(r.global).Check(ctx) },
 		Images: r.sessionImages, Audit: r.auditReport,

@@ -21,7 +21,7 @@ const beat = 5 * time.Second
 // that was first.
 func Serve(ctx context.Context, r cli.ServeRequest) error {
 	s := &mcpserver.Server{
-		Version: r.Version, Caller: r.Caller, Clock: time.Now, Beat: beat, Log: r.Log,
+		Version: r.Version, Caller: r.Caller, Clock: r.Clock, Beat: beat, Log: r.Log,
 		Options: mcpserver.Options{ReadOnly: r.ReadOnly, Roots: r.Roots, MaxSessions: r.MaxSessions, Owner: r.Owner, All: r.All},
 		Open:    r.Open, Doctor: r.Doctor, Images: r.Images, Audit: r.Audit,
 	}
