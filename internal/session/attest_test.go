@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -278,5 +279,23 @@ func TestAProjectThatChangesUnderASessionIsNoFault(t *testing.T) {
 	w.must(os.Rename(file+".new", file))
 	if s, err := w.Core.Show(t.Context(), api.RefRequest{Ref: "demo"}); err != nil || len(s.Posture) == 0 {
 		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// A session that ends while it is looked at is shown as ended.
+func TestShowOfASessionThatEndsMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	s := w.create("demo")
+	ended := false
+	w.Machine.Step = func(step string) error {
+		if step != "Process.before" || ended {
+			return nil
+		}
+		ended = true
+		return errors.Join(os.ErrNotExist, w.Machine.Engine.StopContainer(t.Context(), "ccc-demo", 0))
+	}
+	got, err := w.Core.Show(t.Context(), api.RefRequest{Ref: "demo"})
+	if err != nil || got.ID != s.ID || got.Status != api.StatusStopped || len(got.Posture) > 0 || !ended {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
