@@ -363,9 +363,6 @@ func TestPodmanSwappedProject(t *testing.T) {
 			if r := l.sh("swapped", "cat /workspace/id_ed25519"); r.stdout != leaked {
 				t.Errorf("the attack does not work, so that the other cases prove nothing: %v", r)
 			}
-			if r := l.ccc("session", "show", "swapped"); r.code != 7 || !strings.Contains(r.stderr, "only what the project holds") {
-				t.Errorf("the program that looks sees nothing wrong: %v", r)
-			}
 			l.ok("session", "rm", "--yes", "swapped")
 			l.nothing()
 		})
