@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 
 	"github.com/ccc-dev/ccc/internal/api"
-	"github.com/ccc-dev/ccc/internal/workspace"
 )
 
 // The bounds of a tree that is copied.
@@ -25,6 +24,8 @@ const (
 
 // tree is what was copied of a file or directory.
 type tree struct {
+	// obeyed tells of a path in the project whether programs on the host obey it.
+	obeyed func(name string) bool
 	// files counts what is not a directory; bytes may be read while it grows.
 	files int
 	bytes atomic.Int64
@@ -123,7 +124,7 @@ func (t *tree) unpack(r io.Reader, stage *os.Root, base, final string) error {
 			strings.Count(name, "/") > maxLevels || strings.ContainsRune(name, 0) {
 			return hostile("an entry named %+.100q", h.Name)
 		}
-		if err := unguarded(path.Join(final, strings.TrimPrefix(name, base))); err != nil {
+		if err := t.unguarded(path.Join(final, strings.TrimPrefix(name, base))); err != nil {
 			return err
 		}
 		if err := t.unpackOne(in, h, stage, name, base); err != nil {
@@ -177,14 +178,11 @@ func hostile(format string, args ...any) error {
 }
 
 // unguarded refuses a path of a project that programs on the host obey without
-// being asked: git, shells, editors, agents. A nested one works like one at the
-// top, and a file system may not tell the case of letters.
-func unguarded(p string) error {
-	for _, g := range workspace.GuardedNames() {
-		if strings.Contains(strings.ToLower("/"+p+"/"), "/"+g+"/") {
-			return api.Deniedf("project.guarded", "ask the user to copy it",
-				"%+.100q is obeyed by programs on the host: only a person may put it into the project", p)
-		}
+// being asked: git, shells, editors, agents.
+func (t *tree) unguarded(p string) error {
+	if t.obeyed(p) {
+		return api.Deniedf("project.guarded", "ask the user to copy it, or to run ccc session apply",
+			"%+.100q is obeyed by programs on the host: only a person may put it into the project", p)
 	}
 	return nil
 }

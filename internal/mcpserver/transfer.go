@@ -13,6 +13,7 @@ import (
 
 	"github.com/ccc-dev/ccc/internal/api"
 	"github.com/ccc-dev/ccc/internal/session"
+	"github.com/ccc-dev/ccc/internal/workspace"
 )
 
 // transferIn are the arguments of transfer_files.
@@ -225,7 +226,10 @@ func (c *copying) fetch(ctx context.Context, source, destination string) (from, 
 	if info, err := root.Lstat(rel); err == nil && !info.Mode().IsRegular() {
 		return "", "", &api.Error{Kind: api.KindConflict, Rule: "transfer.exists", Msg: fmt.Sprintf("%+q is there already and is no file", rel), Hint: "choose another destPath"}
 	}
-	if err := unguarded(rel); err != nil {
+	if c.obeyed, err = workspace.ByThemselves(c.session.Project); err != nil {
+		return "", "", err
+	}
+	if err := c.unguarded(rel); err != nil {
 		return "", "", err
 	}
 	return from, filepath.Join(c.session.Project, rel), c.receive(ctx, root, from, rel)

@@ -148,6 +148,16 @@ func TestTiers(t *testing.T) {
 			t.Errorf("%s is %s, want %s", p, got, tier)
 		}
 	}
+	alone, err := workspace.ByThemselves(s.project)
+	must(t, err)
+	for p, tier := range want {
+		if got := alone(p); got != (tier == api.TierRuns) {
+			t.Errorf("%s runs by itself: %v, and is %s", p, got, tier)
+		}
+	}
+	if !alone("sub/HEAD") || alone("sub/HEADER") {
+		t.Error("what makes a directory a repository is not held")
+	}
 	held := s.take(api.ApplyRequest{All: true})
 	for p, tier := range want {
 		_, err := os.Stat(filepath.Join(s.project, p))

@@ -57,6 +57,23 @@ func tierOf(name string, more []string) api.Tier {
 	return tier
 }
 
+// ByThemselves returns what tells whether a path below a project is one of
+// [api.TierRuns]: for whoever puts files there in another way than by an apply.
+// It knows this project's links and where its git looks for hooks. Nor may what
+// is put there be called HEAD: without one, no directory is a repository whose
+// configuration git would obey.
+func ByThemselves(project string) (func(name string) bool, error) {
+	dir, err := openDirectory(project)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.close()
+	more := runsHere(dir)
+	return func(name string) bool {
+		return tierOf(name, more) == api.TierRuns || fold(path.Base(name)) == "head"
+	}, nil
+}
+
 // isRun tells whether a path begins with a guarded one, or is above one: whoever
 // replaces .claude replaces .claude/settings.json.
 func isRun(rest string) bool {
