@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/ccc-dev/ccc/internal/api"
-	"github.com/ccc-dev/ccc/internal/apparmor"
 	"github.com/ccc-dev/ccc/internal/engine"
 	"github.com/ccc-dev/ccc/internal/image"
 	"github.com/ccc-dev/ccc/internal/policy"
@@ -130,7 +129,7 @@ func (c *Core) decide(ctx context.Context, req api.CreateRequest) (policy.Grant,
 	if in.ImageID, err = c.imageID(ctx, req.Image); err != nil {
 		return policy.Grant{}, err
 	}
-	if in.Init, err = c.Guest.Keep(apparmor.For(grant.Terms().Seccomp, grant.Terms().Workspace).Mark); err != nil {
+	if in.Init, err = c.Guest.Digest(markOf(grant.Terms())); err != nil {
 		return policy.Grant{}, err
 	}
 	return policy.Decide(in)
@@ -209,6 +208,9 @@ func (m *making) make(ctx context.Context) (api.Session, error) {
 	}
 	filter, err := c.Seccomp(content)
 	if err != nil {
+		return api.Session{}, err
+	}
+	if err := c.Guest.Keep(t.Init, markOf(t)); err != nil {
 		return api.Session{}, err
 	}
 	paths := spec.Paths{Seccomp: filter, Init: c.Guest.Program(t.Init), Session: c.Guest.Dir(t.ID)}

@@ -45,26 +45,43 @@ type Guest struct {
 	Boottime func() time.Duration
 }
 
-// Keep copies the installed program and returns the digest by which
-// [Guest.Program] finds it: that of its content and of the mark by which AppArmor
-// tells what kind of session it is for, see [apparmor.MarkAttribute]. Where the
-// file system has no attributes the copy is not marked; which profile confines a
-// session then is for its label to say.
-func (g Guest) Keep(mark string) (string, error) {
+// Digest returns the digest of the installed program, by which [Guest.Program]
+// finds its copy: that of its content and of the mark by which AppArmor tells what
+// kind of session it is for, see [apparmor.MarkAttribute]. It writes nothing.
+func (g Guest) Digest(mark string) (string, error) {
 	content, err := g.installed()
 	if err != nil {
 		return "", err
 	}
-	f := private.File{Dir: g.Programs, Name: digestOf(mark, content), Content: content, Mode: 0o500}
-	if mark != "" {
-		f.Attribute, f.Value = apparmor.MarkAttribute, mark
+	return digestOf(mark, content), nil
+}
+
+// Keep makes sure that the copy of a digest, with its mark, is there and is what
+// its name says: made from the installed program if that is the one, else it has
+// to be there since the session was made. Where the file system has no attributes
+// the copy is not marked; which profile confines a session then is for its label
+// to say.
+func (g Guest) Keep(digest, mark string) error {
+	content, err := g.installed()
+	if err == nil && digestOf(mark, content) == digest {
+		f := private.File{Dir: g.Programs, Name: digest, Content: content, Mode: 0o500}
+		if mark != "" {
+			f.Attribute, f.Value = apparmor.MarkAttribute, mark
+		}
+		if _, err := private.Put(f); err != nil {
+			return fmt.Errorf("keep ccc-init: %w", err)
+		}
+		return nil
 	}
-	digest := f.Name
-	_, err = private.Put(f)
-	if err != nil {
-		return "", fmt.Errorf("keep ccc-init: %w", err)
+	content, err = private.Read(g.Program(digest), 0o500, maxProgram)
+	if err == nil && digestOf(mark, content) == digest {
+		return nil
 	}
-	return digest, nil
+	return &api.Error{
+		Kind: api.KindUnavailable, Rule: "init.changed", Err: err,
+		Msg:  "the copy of ccc-init that the session was made with is gone or was changed",
+		Hint: "make a new session; what this one changed is still there until ccc session rm",
+	}
 }
 
 // digestOf returns the digest of a program with a mark; without one it is that of
@@ -103,23 +120,6 @@ func (g Guest) installed() ([]byte, error) {
 
 // Program returns the copy of a digest.
 func (g Guest) Program(digest string) string { return filepath.Join(g.Programs, digest) }
-
-// whole makes sure that the copy of a digest, with its mark, is what its name
-// says. One that is gone comes back if the installed program is the same.
-func (g Guest) whole(digest, mark string) error {
-	content, err := private.Read(g.Program(digest), 0o500, maxProgram)
-	if err == nil && digestOf(mark, content) == digest {
-		return nil
-	}
-	if now, keepErr := g.Keep(mark); keepErr == nil && now == digest {
-		return nil
-	}
-	return &api.Error{
-		Kind: api.KindUnavailable, Rule: "init.changed", Err: err,
-		Msg:  "the copy of ccc-init that the session was made with is gone or was changed",
-		Hint: "make a new session; what this one changed is still there until ccc session rm",
-	}
-}
 
 // Dir returns the directory of a session.
 func (g Guest) Dir(id api.ID) string { return filepath.Join(g.Dirs, string(id)) }
@@ -190,10 +190,11 @@ func (g Guest) List() ([]api.ID, error) {
 	return ids, err
 }
 
-// Unused returns the digests of the copies that are not in use: neither by a
-// session nor by one that is being made, which has that of the installed
-// program. If that cannot be read, nothing is known to be unused.
-func (g Guest) Unused(used map[string]bool) ([]string, error) {
+// Unused returns the names of the copies that are not in use at a time: neither by
+// a session nor by one that is being made, which has that of the installed program.
+// What a killed writer has left has another name, and is one once it is an hour
+// old. If the installed program cannot be read, nothing is known to be unused.
+func (g Guest) Unused(used map[string]bool, now time.Time) ([]string, error) {
 	content, err := g.installed()
 	if err != nil {
 		return nil, nil //nolint:nilerr // doctor and create say so
@@ -204,7 +205,11 @@ func (g Guest) Unused(used map[string]bool) ([]string, error) {
 	}
 	names, err := list(g.Programs)
 	return slices.DeleteFunc(names, func(n string) bool {
-		return used[n] || current[n] || len(n) != hex.EncodedLen(sha256.Size)
+		if len(n) == hex.EncodedLen(sha256.Size) {
+			return used[n] || current[n]
+		}
+		info, err := os.Lstat(g.Program(n))
+		return err != nil || now.Sub(info.ModTime()) < time.Hour
 	}), err
 }
 
@@ -222,8 +227,8 @@ func list(dir string) ([]string, error) {
 }
 
 // Drop removes the copy of a program that no session needs.
-func (g Guest) Drop(digest string) error {
-	if err := os.Remove(g.Program(filepath.Base(digest))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (g Guest) Drop(name string) error {
+	if err := os.Remove(g.Program(filepath.Base(name))); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove a copy of ccc-init: %w", err)
 	}
 	return nil

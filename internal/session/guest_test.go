@@ -133,6 +133,35 @@ func TestPruneRemovesOldInits(t *testing.T) {
 	}
 }
 
+// Nothing is written before the record of it is, the copy of ccc-init neither.
+func TestNoRecordNoCopy(t *testing.T) {
+	w := newWorld(t)
+	breakLog(w)
+	if _, err := w.Core.Create(t.Context(), sessiontest.Caller(), w.request("demo")); err == nil {
+		t.Error("made without a record")
+	}
+	if kept, err := os.ReadDir(w.Core.Guest.Programs); err == nil && len(kept) > 0 {
+		t.Errorf("copies %v", kept)
+	}
+}
+
+// What a killed writer has left goes too, once nobody can be writing it.
+func TestPruneRemovesHalfACopy(t *testing.T) {
+	w := newWorld(t)
+	w.create("demo")
+	half := filepath.Join(w.Core.Guest.Programs, strings.Repeat("a", 64)+".HALF")
+	w.must(os.WriteFile(half, nil, 0o600))
+	w.must(os.Chtimes(half, w.clock.now, w.clock.now))
+	for _, age := range []time.Duration{0, 2 * time.Hour} {
+		w.clock.advance(age)
+		_, err := w.Core.Prune(t.Context(), sessiontest.Caller(), api.PruneRequest{})
+		w.must(err)
+		if _, err := os.Lstat(half); (err == nil) != (age == 0) {
+			t.Errorf("after %v: %v", age, err)
+		}
+	}
+}
+
 // What is no ccc-init is not mounted into anything.
 func TestNoInitNoSession(t *testing.T) {
 	for name, c := range map[string]struct {

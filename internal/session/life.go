@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/ccc-dev/ccc/internal/api"
-	"github.com/ccc-dev/ccc/internal/apparmor"
 	"github.com/ccc-dev/ccc/internal/engine"
 	"github.com/ccc-dev/ccc/internal/guest"
 	"github.com/ccc-dev/ccc/internal/spec"
@@ -64,7 +63,7 @@ func (c *Core) startAgain(ctx context.Context, in engine.Instance) (api.Session,
 	if !samePlaces(t) {
 		return s, moved(t)
 	}
-	if err := c.Guest.whole(t.Init, apparmor.For(t.Seccomp, t.Workspace).Mark); err != nil {
+	if err := c.Guest.Keep(t.Init, markOf(t)); err != nil {
 		return s, err
 	}
 	now, posture, err := c.start(ctx, in.ID, want, t, s.Expires.Sub(c.Clock()))

@@ -64,3 +64,6 @@ func unconfined(want apparmor.Profile, s apparmor.Status) string {
 	}
 	return neither + "whether the profile " + want.Name + " is loaded is unknown; run: ccc profile status"
 }
+
+// markOf returns the mark of the copy of ccc-init that a session begins with.
+func markOf(t policy.Terms) string { return apparmor.For(t.Seccomp, t.Workspace).Mark }

@@ -186,7 +186,7 @@ func (c *Core) pruneLeftovers(ctx context.Context, kept map[api.ID]bool, done *a
 
 // prunePrograms removes the copies of ccc-init that no session was made with.
 func (c *Core) prunePrograms(used map[string]bool, done *api.Pruned) error {
-	unused, err := c.Guest.Unused(used)
+	unused, err := c.Guest.Unused(used, c.Clock())
 	errs := []error{err}
 	for _, digest := range unused {
 		done.Leftovers = append(done.Leftovers, "ccc-init "+digest)
