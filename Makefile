@@ -108,6 +108,11 @@ bench: ## Compare ccc with podman, side by side
 	@$(MAKE) image
 	testdata/lab/run testdata/lab/bench
 
+.PHONY: bench-init
+bench-init: ## Time ccc-init beside catatonit: before a command, and as a first process
+	testdata/lab/setup
+	$(GO) test ./cmd/ccc-init -run '^$$' -bench . -benchtime 200x
+
 .PHONY: bench-workspace
 bench-workspace: ## Time the diff of ten changes, in a small and a large project, beside git status
 	$(GO) test ./internal/workspace -run '^$$' -bench Scan
