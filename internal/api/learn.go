@@ -63,6 +63,9 @@ type Learned struct {
 	Filter string `json:"filter"`
 	// Exited says how the workload ended.
 	Exited Exited `json:"exited"`
+	// Interrupted tells that the workload was ended before it had; Exited then
+	// says nothing.
+	Interrupted bool `json:"interrupted,omitempty"`
 	// Denied are the calls, those that may be added first.
 	Denied []DeniedCall `json:"denied"`
 	// More counts calls that are not in Denied because there were too many

@@ -160,7 +160,10 @@ func (r *run) told(l api.Learned, add int) {
 	if l.Exited.TimedOut {
 		end = "the workload was ended when its time was up"
 	}
-	r.progress("%s; under the filter %s it was denied %d different calls, of which %d may be added", end, l.Filter, len(l.Denied), add)
+	if l.Interrupted {
+		end = "the workload was interrupted"
+	}
+	r.progress("%s; different calls that the filter %s denied: %d, of which may be added: %d", end, l.Filter, len(l.Denied), add)
 	if l.More > 0 {
 		r.say("%d calls more were denied: they are too many different ones to list", l.More)
 	}

@@ -31,6 +31,7 @@ func (c *Core) Learn(ctx context.Context, caller api.Caller, req api.LearnReques
 		return api.Learned{}, errors.Join(err, w.close())
 	}
 	exited, err := watching.Exec(ctx, caller, api.ExecRequest{Ref: api.Ref(made.ID), Argv: req.Argv, Timeout: req.Timeout}, s)
+	cut := api.KindOf(err) == api.KindInterrupted
 	err = errors.Join(err, undo(ctx, []func(context.Context) error{
 		func(context.Context) error { return w.close() },
 		// First of all: while a process lives, somebody has to answer it.
@@ -39,7 +40,9 @@ func (c *Core) Learn(ctx context.Context, caller api.Caller, req api.LearnReques
 			return err
 		},
 	}))
-	return w.learned(req, exited), err
+	learned := w.learned(req, exited)
+	learned.Interrupted = cut
+	return learned, err
 }
 
 // watcher has the listener of a workload. It is opened when the filter is known,

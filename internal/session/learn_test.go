@@ -211,3 +211,23 @@ func TestLearnLeavesNothing(t *testing.T) {
 		})
 	}
 }
+
+// A workload that was interrupted has no end of its own to tell of.
+func TestLearnInterrupted(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	w.Machine.Step = func(step string) error {
+		if step == "Exec.after" {
+			cancel()
+		}
+		return nil
+	}
+	l, _, err := w.learn(ctx, "sleep", "infinity")
+	if api.KindOf(err) != api.KindInterrupted {
+		t.Errorf("got %v", err)
+	}
+	if !l.Interrupted {
+		t.Errorf("%+v", l)
+	}
+	w.nothing()
+}
