@@ -129,7 +129,9 @@ func (r *run) code(cmd *cobra.Command, args []string, err error) int {
 		return e.code
 	}
 	err = explain(cmd, err)
-	if ctxErr := cmd.Context().Err(); ctxErr != nil && api.KindOf(err) == api.KindInternal {
+	// What was given up because of Ctrl-C was not unavailable for another reason.
+	given := api.KindOf(err) == api.KindUnavailable && errors.Is(err, context.Canceled)
+	if ctxErr := cmd.Context().Err(); ctxErr != nil && (given || api.KindOf(err) == api.KindInternal) {
 		err = &api.Error{Kind: api.KindInterrupted, Msg: "interrupted", Err: err}
 	}
 	if errors.Is(err, syscall.EPIPE) {

@@ -94,6 +94,20 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// An engine that was not waited for is not one that is missing.
+func TestCtrlCIsNoMissingEngine(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	given := &api.Error{Kind: api.KindUnavailable, Msg: "cannot reach podman", Hint: "install podman", Err: context.Canceled}
+	if _, stderr, code := failing(ctx, given, "session", "list"); code != 130 || strings.Contains(stderr, "install podman") {
+		t.Errorf("exit code %d, %q", code, stderr)
+	}
+	given.Err = errors.New("connection refused")
+	if _, stderr, code := failing(ctx, given, "session", "list"); code != 6 || !strings.Contains(stderr, "install podman") {
+		t.Errorf("one that is missing: exit code %d, %q", code, stderr)
+	}
+}
+
 // What needs no engine asks for none.
 func TestHelpNeedsNothing(t *testing.T) {
 	for _, args := range [][]string{nil, {"--help"}, {"help"}, {"session"}, {"help", "session", "create"}, {"version"}, {"help", "exit-codes"}, {"completion", "zsh"}} {
